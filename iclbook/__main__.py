@@ -1,0 +1,5 @@
+"""`python -m iclbook`."""
+
+from iclbook.cli import main
+
+main()

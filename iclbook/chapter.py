@@ -1,0 +1,76 @@
+"""What a chapter calls: results, differences from the paper, verdicts, source code."""
+
+import inspect
+import os
+
+import pandas as pd
+from IPython.display import Code, Markdown, display
+
+from iclbook import runner
+from iclbook.claims import report
+from iclbook.errors import InputError, require
+from iclbook.settings.catalogue import find
+from iclbook.settings.experiment import PROFILES
+from iclbook.store import Result, Store
+
+
+def profile() -> str:
+    """The profile named by ICLBOOK_PROFILE, "full" where it is not set."""
+    name = os.environ.get("ICLBOOK_PROFILE", "full")
+    require(name in PROFILES[:2], f"ICLBOOK_PROFILE must be quick or full, got {name!r}")
+    return name
+
+
+def load(experiment_id: str) -> Result:
+    """The result of an experiment: read from the store in the full profile, computed live in the quick one."""
+    experiment = find(experiment_id)
+    return Store().read(experiment) if profile() == "full" else runner.live(experiment, "quick")
+
+
+def deviations(*experiment_ids: str) -> None:
+    """Show how the full profile differs from the paper's stated settings, and what the paper leaves open."""
+    for experiment in map(find, experiment_ids):
+        rows = experiment.deviations()
+        if experiment.paper is None:
+            text = f"**{experiment.id}**: the paper states no setting; every number of it is our choice."
+        elif not rows:
+            text = f"**{experiment.id}**: differences from the paper: none."
+        else:
+            cells = [(r["setting"], "not stated" if r["paper"] is None else _plain(r["paper"]), _plain(r["full"])) for r in rows]
+            body = "\n".join(f"| `{name}` | {paper} | {full} |" for name, paper, full in cells)
+            text = f"**{experiment.id}**, setting by setting:\n\n| setting | paper | this book |\n|---|---|---|\n{body}"
+        display(Markdown(text))
+
+
+def claims_of(chapter: str) -> None:
+    """Show a chapter's claims with the verdict that the stored tables give.
+
+    Raises InputError where a returned verdict differs from the recorded one, or the chapter has no claim.
+    """
+    rows = report(Store(), chapter)
+    require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see iclbook/claims/claims.toml")
+    lines = ["| claim | whose | kind | measured | threshold | verdict |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        if row["returned"] != row["verdict"]:
+            says = row["error"] or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
+            raise InputError(f"{row['id']}: {says}")
+        numbers = [f"{row[n]:.3g}" if row[n] is not None else "-" for n in ("measured", "threshold")]
+        verdict = f"**{row['verdict']}**" + (f". {row['reason']}" if row["reason"] else "")
+        statement = f"{row['statement']} (`{row['id']}`)"
+        lines.append("| " + " | ".join([statement, row["source"], row["kind"], *numbers, verdict]) + " |")
+    display(Markdown("\n".join(lines)))
+
+
+def table(frame: pd.DataFrame, digits: int = 3) -> None:
+    """Show a small table with a few significant digits and no index."""
+    display(Markdown(frame.to_markdown(index=False, floatfmt=f".{digits}g")))
+
+
+def show_source(*things) -> None:
+    """Show the package's source of functions or classes, so that a chapter need not repeat it."""
+    for thing in things:
+        display(Code(inspect.getsource(thing), language="python"))
+
+
+def _plain(value) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}" if isinstance(value, int) else f"{value}"

@@ -1,0 +1,1 @@
+"""ren2024: softmax attention as one gradient step on a dual model."""

@@ -1,0 +1,103 @@
+"""A Transformer layer as one dual step, and several attention layers as dual models trained in sequence.
+
+What follows attention is, frozen at one query, an affine map: ReLU and GELU gate their input, LayerNorm
+divides by the query's own deviation. Both depend on the answer, so the map is known only afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from iclbook.dual.attention import SelfAttention
+from iclbook.dual.modified import attention, dual_attention
+from iclbook.errors import InputError, require, require_shape
+
+GATES = {"relu": lambda z: (z > 0).to(z.dtype), "gelu": torch.special.ndtr}
+
+
+@dataclass(frozen=True)
+class Affine:
+    """x -> matrix x + constant, one map for each query: matrix (..., d_out, d_in), constant (..., d_out)."""
+
+    matrix: Tensor
+    constant: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (..., d_out) for x (..., d_in)."""
+        require_shape("x", x, (None,) * (x.ndim - 1) + (self.matrix.shape[-1],))
+        return (self.matrix @ x.unsqueeze(-1)).squeeze(-1) + self.constant
+
+    def after(self, inner: "Affine") -> "Affine":
+        """Return x -> self(inner(x))."""
+        return Affine(self.matrix @ inner.matrix, self(inner.constant))
+
+    def with_residual(self) -> "Affine":
+        """Return x -> x + self(x)."""
+        eye = torch.eye(self.matrix.shape[-1], dtype=self.matrix.dtype, device=self.matrix.device)
+        return Affine(self.matrix + eye, self.constant)
+
+
+def add_residual(h: Tensor) -> Affine:
+    """Return x -> h + x, the residual connection around attention; h: (..., d), the query's own token."""
+    eye = torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
+    return Affine(eye.expand(*h.shape, -1), h)
+
+
+def frozen_feed_forward(x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu") -> Affine:
+    """Return x -> W_F x + W_2 Sigma b_1 + b_2 with W_F = W_2 Sigma W_1, Sigma the gates at x (..., d).
+
+    ReLU's gates are 0 or 1; GELU is z ndtr(z), gates between 0 and 1. At x itself the map equals the block.
+    """
+    if activation not in GATES:
+        raise InputError(f"activation must be one of {sorted(GATES)}, got {activation!r}")
+    gates = GATES[activation](first(x))  # (..., d_hidden)
+    gated = second.weight * gates.unsqueeze(-2)  # (..., d_out, d_hidden): W_2 Sigma
+    constant = gated.new_zeros(gated.shape[:-1]) if second.bias is None else second.bias  # (..., d_out)
+    if first.bias is not None:
+        constant = constant + gated @ first.bias  # (..., d_out)
+    return Affine(gated @ first.weight, constant.expand(gated.shape[:-1]))
+
+
+def frozen_layer_norm(x: Tensor, norm: nn.LayerNorm) -> Affine:
+    """Return LayerNorm with its deviation frozen at x (..., d): centre, divide by sd(x), scale, add the bias."""
+    d = x.shape[-1]
+    scale = norm.weight / (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()  # (..., d)
+    centring = torch.eye(d, dtype=x.dtype, device=x.device) - 1 / d  # (d, d)
+    constant = torch.zeros_like(x) if norm.bias is None else norm.bias.expand_as(x)
+    return Affine(scale.unsqueeze(-1) * centring, constant)
+
+
+def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 1.0) -> Tensor:
+    """Return `after` applied to attention's summed heads, by training: (..., M, d_out).
+
+    queries, keys: (..., H, M or N, d); values: (..., H, N, d_in), heads already through W_O. Query m's dual
+    models learn the targets A_m v_i, A = after.matrix (..., M, d_out, d_in); the constant is added last.
+    """
+    M, N = queries.shape[-2], keys.shape[-2]
+    require(M <= N, f"queries are the last tokens of the prompt: at most {N}, got {M}")
+    own = torch.eye(N, dtype=torch.bool, device=keys.device)[N - M :].unsqueeze(-2)  # (M, 1, N)
+    hidden = None if mask is None else mask.unsqueeze(-2)  # (..., M, 1, N)
+    targets = values.unsqueeze(-3) @ after.matrix.mT.unsqueeze(-4)  # (..., H, M, N, d_out)
+    views = keys.unsqueeze(-3).expand(*keys.shape[:-2], M, N, keys.shape[-1])  # (..., H, M, N, d)
+    # (..., H, M, 1, d_out): every query is a batch entry with targets of its own
+    heads = dual_attention(queries.unsqueeze(-2), views, targets, hidden, own=own, eta=eta)
+    return heads.squeeze(-2).sum(-3) + after.constant
+
+
+def run_stack(
+    layers: Sequence[SelfAttention], tokens: Tensor, mask: Tensor | None = None, *,
+    residual: bool = False, attend: Callable = attention,
+) -> list[Tensor]:
+    """Return the tokens before, between and after the layers: len(layers) + 1 tensors (..., N, width).
+
+    With `attend=dual_attention` every layer is run by training, on pairs made from the previous layer's
+    output; each token is a query with a D of its own.
+    """
+    require(len(layers) >= 1, "layers is empty; give at least one")
+    states = [tokens]
+    for layer in layers:
+        out = layer(states[-1], mask, attend=attend)  # (..., N, width)
+        states.append(states[-1] + out if residual else out)
+    return states

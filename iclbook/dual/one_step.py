@@ -1,0 +1,111 @@
+"""Theorem 3.1: softmax attention is one gradient step on the dual model f(x) = W phi(x).
+
+The loss is L(W) = -(1 / (eta D)) sum_i v_i^T W phi(k_i), D the query's softmax denominator. From
+W_0 = (1 / D) v_q phi(k_q)^T one step with rate eta gives W_1, and W_1 phi(q) is the attention output.
+Both classes are immutable: `step` returns the next model, so that a reader can keep every one of them.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from iclbook.dual.kernel import check_pairs, check_tokens, softmax_kernel
+from iclbook.errors import require
+
+
+class _Trainable:
+    """What the two models share: the loss, and the checks of a step. Fields D: (...), eta > 0."""
+
+    def _check(self, views: Tensor, values: Tensor, width: int | None = None) -> None:
+        require(0 < self.eta < math.inf, f"eta must be finite and above 0, got {self.eta!r}")
+        usable = bool((self.D.isfinite() & (self.D != 0)).all())
+        require(usable, "D must be finite and not 0; shift the features in the log domain")
+        check_pairs(views, values, width)
+
+    def loss(self, views: Tensor, values: Tensor, alpha: float = 0.0) -> Tensor:
+        """Return -(1 / (eta D)) sum_i v_i^T f(view_i) + (alpha / (2 eta)) ||W||_F^2, shape (...)."""
+        check_pairs(views, values)
+        aligned = (values * self(views)).sum((-2, -1))  # (...)
+        return -aligned / (self.eta * self.D) + alpha / (2 * self.eta) * self.squared_norm()
+
+
+@dataclass(frozen=True)
+class DualModel(_Trainable):
+    """f = W phi with W (..., d_v, d_r), trained on pairs (phi(k_i), v_i); D (...), eta as in the loss."""
+
+    W: Tensor
+    D: Tensor
+    eta: float = 1.0
+
+    @classmethod
+    def start(cls, phi: Tensor, values: Tensor, D: Tensor, eta: float = 1.0) -> "DualModel":
+        """Return W_0 = (1 / D) v_q phi(k_q)^T from the query's own phi (..., 1, d_r), values (..., 1, d_v)."""
+        check_pairs(phi, values)
+        return cls(values.mT @ phi / D[..., None, None], D, eta)
+
+    def __call__(self, phi: Tensor) -> Tensor:
+        """Return f, shape (..., M, d_v), at the features phi (..., M, d_r)."""
+        check_tokens("phi", phi, self.W.shape[-1])
+        return phi @ self.W.mT  # (..., M, d_v)
+
+    def squared_norm(self) -> Tensor:
+        """Return ||W||_F^2, shape (...); a phi scaled by c scales it by 1 / c^2, since D follows."""
+        return self.W.square().sum((-2, -1))
+
+    def step(self, phi: Tensor, values: Tensor, alpha: float = 0.0, rate=None) -> "DualModel":
+        """Return the model after W <- W - rate dL/dW, phi (..., N, d_r), values (..., N, d_v)."""
+        self._check(phi, values, self.W.shape[-1])
+        rate = self.eta if rate is None else rate
+        fit = values.mT @ phi / (self.eta * self.D[..., None, None])  # (..., d_v, d_r)
+        return replace(self, W=self.W - rate * (alpha / self.eta * self.W - fit))
+
+
+@dataclass(frozen=True)
+class KernelDualModel(_Trainable):
+    """The kernel-trick twin: f(x) = (1 / D) sum_i c_i k(k_i, x); W = (1 / D) sum_i c_i phi(k_i)^T is not formed.
+
+    views: the k_i, (..., n, d); coefficients: the c_i, (..., n, d_v); kernel: any (x, y) -> (..., n, m).
+    """
+
+    views: Tensor
+    coefficients: Tensor
+    D: Tensor
+    eta: float = 1.0
+    kernel: Callable[[Tensor, Tensor], Tensor] = softmax_kernel
+
+    @classmethod
+    def start(cls, views, values, D, eta: float = 1.0, kernel=softmax_kernel) -> "KernelDualModel":
+        """Return the twin of W_0, from the query's own pair: views (..., 1, d), values (..., 1, d_v)."""
+        check_pairs(views, values)
+        return cls(views, values, D, eta, kernel)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return f, shape (..., M, d_v), at the tokens x (..., M, d)."""
+        check_tokens("x", x, self.views.shape[-1])
+        return self.kernel(self.views, x).mT @ self.coefficients / self.D[..., None, None]  # (..., M, d_v)
+
+    def squared_norm(self) -> Tensor:
+        """Return ||W||_F^2 = (1 / D) sum_i c_i^T f(k_i), shape (...)."""
+        return (self.coefficients * self(self.views)).sum((-2, -1)) / self.D
+
+    def step(self, views: Tensor, values: Tensor, alpha: float = 0.0, rate=None) -> "KernelDualModel":
+        """Return the model after the same step: old coefficients decay, the new pairs join with theirs."""
+        self._check(views, values, self.views.shape[-1])
+        size = 1.0 if rate is None else rate / self.eta
+        coefficients = torch.cat([(1 - size * alpha) * self.coefficients, size * values], dim=-2)
+        return replace(self, views=torch.cat([self.views, views], dim=-2), coefficients=coefficients)
+
+
+def one_at_a_time(model, views: Tensor, values: Tensor, alpha: float = 0.0) -> Iterator:
+    """Yield `model`, then the model after each of the N single-demonstration steps: N + 1 models in all.
+
+    The loss is linear in W, so with alpha = 0 the last one equals one full step, in any order.
+    """
+    check_pairs(views, values)
+    yield model
+    for i in range(views.shape[-2]):
+        model = model.step(views[..., i : i + 1, :], values[..., i : i + 1, :], alpha)
+        yield model

@@ -1,0 +1,50 @@
+"""Figures in one style: colour-blind-safe, readable on a dark page, with a line that says where the numbers come from."""
+
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from iclbook.store import Result
+
+PALETTE = "colorblind"
+STYLE = {
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "axes.titlesize": "medium",
+    "axes.titleweight": "semibold",
+    "axes.grid": True,
+    "grid.alpha": 0.35,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "savefig.bbox": "tight",
+}
+
+
+@contextmanager
+def style():
+    """The book's style, inside a `with` block only."""
+    with sns.axes_style("ticks"), sns.color_palette(PALETTE), plt.rc_context(STYLE):
+        yield
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.2, **kwargs) -> tuple[Figure, Axes]:
+    """(figure, axes) with `rows` x `columns` panels in the book's style; width and height of a panel in inches."""
+    with style():
+        size = (width * columns, height * rows)
+        return plt.subplots(rows, columns, figsize=size, layout="constrained", **kwargs)
+
+
+def finish(fig: Figure, *sources: Result | str) -> None:
+    """Write the provenance line below a figure: of stored or live results, or a string such as "drawn by code"."""
+    lines = [source if isinstance(source, str) else source.provenance for source in sources]
+    fig.supxlabel("\n".join(dict.fromkeys(lines)), fontsize=7, color="0.4", x=0.01, ha="left")
+
+
+def band(ax: Axes, table, x: str = "step", y: str = "value", *, label: str | None = None, **kwargs) -> None:
+    """Median over seeds as a line, their whole range as a band. table: one row a (seed, x)."""
+    grouped = table.groupby(x)[y]
+    (line,) = ax.plot(grouped.median().index, grouped.median(), label=label, **kwargs)
+    ax.fill_between(grouped.min().index, grouped.min(), grouped.max(), color=line.get_color(), alpha=0.2, lw=0)

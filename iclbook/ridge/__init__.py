@@ -1,0 +1,1 @@
+"""yang2024: trained softmax attention does ridge regression."""

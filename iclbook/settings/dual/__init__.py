@@ -1,0 +1,1 @@
+"""Settings of part II (ren2024)."""

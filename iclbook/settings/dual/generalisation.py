@@ -1,0 +1,3 @@
+"""Settings of the chapter *How many demonstrations?*."""
+
+EXPERIMENTS = ()

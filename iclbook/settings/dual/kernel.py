@@ -1,0 +1,3 @@
+"""Settings of the chapter *The softmax kernel and its random features*."""
+
+EXPERIMENTS = ()

@@ -1,0 +1,3 @@
+"""Settings of the chapter *Whole layers, many layers*."""
+
+EXPERIMENTS = ()

@@ -1,0 +1,3 @@
+"""Settings of the chapter *One attention layer is one gradient step*."""
+
+EXPERIMENTS = ()

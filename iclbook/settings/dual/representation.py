@@ -1,0 +1,3 @@
+"""Settings of the chapter *A representation-learning problem*."""
+
+EXPERIMENTS = ()

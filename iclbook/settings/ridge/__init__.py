@@ -1,0 +1,1 @@
+"""Settings of part I (yang2024)."""

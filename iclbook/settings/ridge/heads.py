@@ -1,0 +1,3 @@
+"""Settings of the chapter *What heads buy*."""
+
+EXPERIMENTS = ()

@@ -1,0 +1,3 @@
+"""Settings of the chapter *What it learned: ridge regression*."""
+
+EXPERIMENTS = ()

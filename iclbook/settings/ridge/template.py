@@ -1,0 +1,3 @@
+"""Settings of the chapter *Which template does it choose?*."""
+
+EXPERIMENTS = ()
