@@ -23,7 +23,7 @@ def module_names(package: str = "iclbook") -> list[str]:
 
 def sections(names: list[str]) -> str:
     """MyST text with one section a module."""
-    block = "## `{0}`\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n   :show-inheritance:\n```\n"
+    block = "## `{0}`\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n```\n"
     return "\n".join(block.format(name) for name in names)
 
 
@@ -53,7 +53,13 @@ def rewrite_docstring(app, what, name, obj, options, lines):
     lines[:] = [*as_restructured_text("\n".join(lines)).split("\n"), ""]
 
 
+def skip_field_alias(app, what, name, obj, skip, options):
+    """A named tuple's fields carry no docstring of ours (event autodoc-skip-member)."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
+
+
 def setup(app):
     app.connect("source-read", fill_marker)
     app.connect("autodoc-process-docstring", rewrite_docstring)
+    app.connect("autodoc-skip-member", skip_field_alias)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

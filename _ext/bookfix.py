@@ -1,6 +1,7 @@
-"""Small repairs of the theme: no dead launch button, and labels that screen readers accept."""
+"""Small repairs of the tools: no dead launch button, labels that screen readers accept, quiet kernels."""
 
-import re
+import zmq
+from jupyter_client.manager import KernelManager
 
 
 def drop_dead_launch_buttons(app, config):
@@ -10,13 +11,24 @@ def drop_dead_launch_buttons(app, config):
             config.html_theme_options.pop(option, None)
 
 
-def repair_roles(app, pagename, templatename, context, doctree):
-    """`doc-biblioentry` is deprecated: a bibliography is a list of items (event html-page-context)."""
-    if "body" in context:
-        context["body"] = re.sub(r'role="doc-biblioentry"', 'role="listitem"', context["body"])
+def repair_body(app, pagename, templatename, context, doctree):
+    """Mend what accessibility checkers reject in a page's text (event html-page-context).
+
+    A folded cell's label must not differ from the words it shows, and a bibliography entry is a list item.
+    """
+    for wrong, right in (('<summary aria-label="Toggle hidden content">', "<summary>"),
+                         ('role="doc-biblioentry"', 'role="listitem"')):
+        context["body"] = context.get("body", "").replace(wrong, right)
+
+
+def encrypt_kernels():
+    """Talk to kernels over encrypted sockets; without, each start of a kernel puts a warning into the build's log."""
+    if zmq.has("curve"):
+        KernelManager.transport_encryption.default_value = "auto"
 
 
 def setup(app):
+    encrypt_kernels()
     app.connect("config-inited", drop_dead_launch_buttons)
-    app.connect("html-page-context", repair_roles)
+    app.connect("html-page-context", repair_body)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

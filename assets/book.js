@@ -9,6 +9,11 @@ function markScrollable() {
   }
 }
 
+// The theme labels these buttons with other words than they show, which confuses voice control.
+for (const button of document.querySelectorAll(".search-button-field, .theme-switch-button")) {
+  button.removeAttribute("aria-label");
+}
+
 window.addEventListener("load", async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
   markScrollable();

@@ -1,7 +1,5 @@
 """Figures in one style: colour-blind-safe, readable on a dark page, with a line that says where the numbers come from."""
 
-from contextlib import contextmanager
-
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -12,29 +10,24 @@ from iclbook.store import Result
 PALETTE = "colorblind"
 STYLE = {
     "figure.dpi": 110,
+    "font.size": 10,
     "figure.facecolor": "white",
     "axes.titlesize": "medium",
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.grid": True,
     "grid.alpha": 0.35,
     "legend.frameon": False,
     "legend.fontsize": "small",
-    "savefig.bbox": "tight",
 }
 
 
-@contextmanager
-def style():
-    """The book's style, inside a `with` block only."""
-    with sns.axes_style("ticks"), sns.color_palette(PALETTE), plt.rc_context(STYLE):
-        yield
-
-
 def figure(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.2, **kwargs) -> tuple[Figure, Axes]:
-    """(figure, axes) with `rows` x `columns` panels in the book's style; width and height of a panel in inches."""
-    with style():
-        size = (width * columns, height * rows)
-        return plt.subplots(rows, columns, figsize=size, layout="constrained", **kwargs)
+    """(figure, axes) with `rows` x `columns` panels; width and height of a panel in inches.
+
+    Sets seaborn's theme for the notebook, so that whatever is drawn next follows the book's style too.
+    """
+    sns.set_theme(style="ticks", palette=PALETTE, rc=STYLE)
+    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", **kwargs)
 
 
 def finish(fig: Figure, *sources: Result | str) -> None:

@@ -42,8 +42,8 @@ class Store:
         return self.root / experiment.id / f"{profile}{suffix}"
 
     def named(self, path: Path) -> str:
-        """The path as a reader would type it."""
-        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        """The path as a reader would type it in the book's folder."""
+        return str(path.relative_to(BOOK) if path.is_relative_to(BOOK) else path)
 
     def mend(self, experiment: Experiment, profile: str) -> str:
         """The command that computes a result anew."""

@@ -37,7 +37,7 @@ def gap_supremum(centred_gram: Tensor, sample: Tensor, w: float) -> Tensor:
 
 
 def rademacher_complexity(gram: Tensor, w: float, *, draws: int, generator: torch.Generator) -> Tensor:
-    """Return (draws,) values of (w / N) ||sum_i s_i v_i phi_i^T||_F, s random signs; their mean is near R_S."""
+    """Return draws of (w / N) ||sum_i s_i v_i phi_i^T||_F, s random signs; their mean estimates R_S."""
     require_sizes(draws=draws)
     n = len(gram)
     signs = torch.randint(0, 2, (draws, n), generator=generator).to(gram.dtype) * 2 - 1  # (draws, N)

@@ -92,11 +92,34 @@ def trigonometric_features(x: Tensor, w: Tensor) -> Tensor:
     return (x.square().sum(-1, keepdim=True) / 2).exp() * waves
 
 
-def positive_variance(x: Tensor, y: Tensor, d_r: int) -> Tensor:
-    """Return Var[phi(x_i)^T phi(y_j)] = e^{2 x^T y} (e^{||x+y||^2} - 1) / d_r, shape (..., N, M), iid w_j."""
+def positive_variance(x: Tensor, y: Tensor, d_r: int, *, orthogonal: bool = False) -> Tensor:
+    """Return Var[phi(x_i)^T phi(y_j)], shape (..., N, M): e^{2 x^T y} (e^{||x+y||^2} - 1) / d_r for iid w_j.
+
+    Orthogonal rows add e^{2 x^T y} c / d_r^2 for every ordered pair of rows in one block, c <= 0 as below.
+    """
     require_sizes(d_r=d_r)
-    log_plus = log_gaussian_kernel(x, -y)  # (..., N, M): -||x + y||^2 / 2
-    return softmax_kernel(2 * x, y) * torch.expm1(-2 * log_plus) / d_r
+    a = -log_gaussian_kernel(x, -y)  # (..., N, M): ||x + y||^2 / 2
+    relative = torch.expm1(2 * a) / d_r
+    if orthogonal:
+        d = x.shape[-1]
+        pairs = d_r // d * d * (d - 1) + d_r % d * (d_r % d - 1)
+        relative = relative + pairs / d_r**2 * _orthogonal_covariance(a, d)
+    return softmax_kernel(2 * x, y) * relative
+
+
+def _orthogonal_covariance(a: Tensor, d: int) -> Tensor:
+    """Return c = E[(d/2)_K (d/2)_L / (d/2)_{K+L}] - 1 with K, L ~ Poisson(a), by the series; shape of a.
+
+    It is E[exp(w_1^T s + w_2^T s)] / e^{||s||^2} - 1 for orthogonal w_1, w_2 and ||s||^2 = 2 a.
+    """
+    top = a.max().item()
+    k = torch.arange(int(top + 12 * math.sqrt(top)) + 30, dtype=a.dtype, device=a.device)  # (n,)
+    half = torch.full_like(k, d / 2)
+    rise = (half + k).lgamma() - half.lgamma()  # (n,): log (d/2)_k
+    ratio = rise + rise[:, None] - (half + k + k[:, None]).lgamma() + half.lgamma()  # (n, n)
+    a = a.unsqueeze(-1)  # (..., N, M, 1)
+    chance = (torch.special.xlogy(k, a) - a - (k + 1).lgamma()).exp()  # (..., N, M, n)
+    return ((chance @ torch.expm1(ratio)) * chance).sum(-1)
 
 
 def trigonometric_variance(x: Tensor, y: Tensor, m: int) -> Tensor:

@@ -1,17 +1,16 @@
-"""A Transformer layer as one dual step, and several attention layers as dual models trained in sequence.
+"""A Transformer layer as one dual step: the feed-forward block, residual connections and LayerNorm.
 
 What follows attention is, frozen at one query, an affine map: ReLU and GELU gate their input, LayerNorm
 divides by the query's own deviation. Both depend on the answer, so the map is known only afterwards.
+Several layers need no code of their own: run each `SelfAttention` with `attend=dual_attention`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from iclbook.dual.attention import SelfAttention
-from iclbook.dual.modified import attention, dual_attention
+from iclbook.dual.modified import dual_attention
 from iclbook.errors import InputError, require, require_shape
 
 GATES = {"relu": lambda z: (z > 0).to(z.dtype), "gelu": torch.special.ndtr}
@@ -61,7 +60,7 @@ def frozen_feed_forward(x: Tensor, first: nn.Linear, second: nn.Linear, activati
 
 
 def frozen_layer_norm(x: Tensor, norm: nn.LayerNorm) -> Affine:
-    """Return LayerNorm with its deviation frozen at x (..., d): centre, divide by sd(x), scale, add the bias."""
+    """Return LayerNorm with sd frozen at x (..., d): centre, divide by sd(x), scale, add the bias."""
     d = x.shape[-1]
     scale = norm.weight / (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()  # (..., d)
     centring = torch.eye(d, dtype=x.dtype, device=x.device) - 1 / d  # (d, d)
@@ -84,20 +83,3 @@ def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 
     # (..., H, M, 1, d_out): every query is a batch entry with targets of its own
     heads = dual_attention(queries.unsqueeze(-2), views, targets, hidden, own=own, eta=eta)
     return heads.squeeze(-2).sum(-3) + after.constant
-
-
-def run_stack(
-    layers: Sequence[SelfAttention], tokens: Tensor, mask: Tensor | None = None, *,
-    residual: bool = False, attend: Callable = attention,
-) -> list[Tensor]:
-    """Return the tokens before, between and after the layers: len(layers) + 1 tensors (..., N, width).
-
-    With `attend=dual_attention` every layer is run by training, on pairs made from the previous layer's
-    output; each token is a query with a D of its own.
-    """
-    require(len(layers) >= 1, "layers is empty; give at least one")
-    states = [tokens]
-    for layer in layers:
-        out = layer(states[-1], mask, attend=attend)  # (..., N, width)
-        states.append(states[-1] + out if residual else out)
-    return states

@@ -21,10 +21,11 @@ def regularise(weights: Tensor, own: Tensor, alpha: float) -> Tensor:
 
 
 def lowest_scores(scores: Tensor, demos: Tensor, r: int) -> Tensor:
-    """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations (all if fewer)."""
+    """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or all."""
     require_sizes(r=r)
     require(r <= scores.shape[-1], f"r must be at most the number of tokens {scores.shape[-1]}, got {r}")
-    chosen = scores.masked_fill(~demos, torch.inf).topk(r, dim=-1, largest=False).indices  # (..., M, r)
+    # A stable sort lets the earlier demonstration win a tie, so that the choice is reproducible.
+    chosen = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)[..., :r]  # (..., M, r)
     return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True) & demos
 
 
@@ -50,7 +51,7 @@ def values_less_negatives(values: Tensor, negatives: Tensor, beta: float) -> Ten
 
 
 class Augment(nn.Module):
-    """g(x) = x + c MLP(x), (..., d) -> (..., d): a nonlinear view in place of a linear one; c = 0 is linear."""
+    """g(x) = x + c MLP(x), (..., d) -> (..., d): a nonlinear view in place of a linear one."""
 
     def __init__(self, d: int, c: float, *, hidden: int, generator: torch.Generator, dtype=torch.float32):
         super().__init__()
@@ -120,9 +121,10 @@ def dual_attention(
     """
     check_pairs(keys, values)
     scores, seen, own, demos, negatives = _prepare(queries, keys, mask, own, alpha, beta, r, negatives)
-    top, best = scores.masked_fill(~seen, -torch.inf).max(-1, keepdim=True)  # (..., M, 1)
+    visible = scores.masked_fill(~seen, -torch.inf)  # (..., M, N)
+    top, best = visible.max(-1, keepdim=True)  # (..., M, 1)
     kernel = functools.partial(softmax_kernel, shift=top.unsqueeze(-1))
-    D = ((scores - top).exp() * seen).sum(-1)  # (..., M)
+    D = (visible - top).exp().sum(-1)  # (..., M)
     # A hidden key has target 0; the best visible key stands in for it, so that exp cannot overflow.
     stand_in = torch.take_along_dim(keys, best, dim=-2).unsqueeze(-2)  # (..., M, 1, d)
     views = torch.where(seen.unsqueeze(-1), keys.unsqueeze(-3), stand_in)  # (..., M, N, d)

@@ -42,7 +42,7 @@ class DualModel(_Trainable):
 
     @classmethod
     def start(cls, phi: Tensor, values: Tensor, D: Tensor, eta: float = 1.0) -> "DualModel":
-        """Return W_0 = (1 / D) v_q phi(k_q)^T from the query's own phi (..., 1, d_r), values (..., 1, d_v)."""
+        """Return W_0 = (1 / D) v_q phi(k_q)^T from phi (..., 1, d_r), values (..., 1, d_v)."""
         check_pairs(phi, values)
         return cls(values.mT @ phi / D[..., None, None], D, eta)
 
@@ -65,7 +65,7 @@ class DualModel(_Trainable):
 
 @dataclass(frozen=True)
 class KernelDualModel(_Trainable):
-    """The kernel-trick twin: f(x) = (1 / D) sum_i c_i k(k_i, x); W = (1 / D) sum_i c_i phi(k_i)^T is not formed.
+    """The kernel trick: f(x) = (1 / D) sum_i c_i k(k_i, x); W = (1 / D) sum_i c_i phi(k_i)^T stays implicit.
 
     views: the k_i, (..., n, d); coefficients: the c_i, (..., n, d_v); kernel: any (x, y) -> (..., n, m).
     """

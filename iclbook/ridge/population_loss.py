@@ -30,12 +30,13 @@ def optimal_weights(dictionary: Dictionary) -> Tensor:
     """A = (Z^T Z + m tau I)^{-1} R, the best table of weights (yang2024 eq. 34), (N, K).
 
     For tau > 0 its first N columns are the identity: a label that is shown is copied. Where Zbar is singular
-    (tau = 0 and N > m) the pseudo-inverse takes the inverse's place: the best table of least norm.
+    (tau = 0 and N > m) it is the best table of least norm. Solved as least squares for the stacked matrix
+    X = [Z; sqrt(m tau) I], whose X^T X is Zbar^2, so that the condition number is not squared.
     """
-    covariance, R = label_covariance(dictionary), cross_covariance(dictionary)
-    if dictionary.tau > 0:
-        return torch.cholesky_solve(R, torch.linalg.cholesky(covariance))  # (N, K)
-    return torch.linalg.pinv(dictionary.Z) @ dictionary.features  # (N, K)
+    N, K = dictionary.N, dictionary.K
+    noise = (dictionary.m * dictionary.tau) ** 0.5 * torch.eye(N, K, dtype=dictionary.Z.dtype)  # (N, K)
+    stacked = torch.cat([dictionary.features, noise])  # (m + N, K), its first N columns are X
+    return torch.linalg.pinv(stacked[:, :N]) @ stacked  # (N, K)
 
 
 def minimal_loss(dictionary: Dictionary) -> Tensor:

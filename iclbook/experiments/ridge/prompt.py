@@ -11,13 +11,13 @@ from iclbook.ridge.training import log_steps, make_optimizer, train
 
 
 def one_dictionary(settings, point) -> pd.DataFrame:
-    """Columns: seed, part, predictor, prompt, index, quantity, value.
+    """Columns: seed, predictor, step, prompt, replaced, draw, quantity, value.
 
-    Part "training": excess loss of the model, of frozen attention with trained w, and of a free table, each by gradient
-    descent with the same rate, at step `index`; and of frozen attention with w solved for, at the last step.
-    Part "other prompts": total loss on the dictionary when the prompt shows its own tokens, the same tokens permuted,
-    all but one of them (another dictionary token in its place), or another set; `index` numbers the prompts.
-    Predictors there: the trained "transformer", the "best" table for that prompt, "zero".
+    Quantity "excess loss": L - L* on the model's own prompt along gradient descent with one rate, for the "transformer",
+    "frozen attention" (only w trained) and the "free table"; and, at the last step, "frozen attention, w solved".
+    Quantity "loss": L at the last step when the prompt shows its "own" tokens, the same "permuted", or has `replaced`
+    of them exchanged for other dictionary tokens; `draw` numbers the prompts. Beside the predictors above stand the
+    "best" table for that prompt and "zero".
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -27,42 +27,50 @@ def one_dictionary(settings, point) -> pd.DataFrame:
     frozen = MultiHeadAttention(dictionary, s.H, generator=generator)
     rows = []
 
-    def row(part, predictor, prompt, index, quantity, value):
-        rows.append((part, predictor, prompt, index, quantity, float(value)))
+    def recorder(predictor: str):
+        def record(step: int, table: torch.Tensor) -> None:
+            rows.append((predictor, step, "own", 0, 0, "excess loss", loss(table)[0].item()))
 
-    for step, table in free_table_descent(loss, (s.N, s.K), s.rate, s.steps):
+        return record
+
+    for step, free in free_table_descent(loss, (s.N, s.K), s.rate, s.steps):
         if step in at:
-            row("training", "free table", "own", step, "excess loss", loss(table)[0])
+            recorder("free table")(step, free)
+    train(model, loss, make_optimizer(model, "gd", s.rate), s.steps, recorder("transformer"), at)
+    only_w = make_optimizer(frozen, "gd", s.rate, freeze_Q=True)
+    train(frozen, loss, only_w, s.steps, recorder("frozen attention"), at)
     with torch.no_grad():
-        S = frozen.attention()  # (N, H, K)
-        solved = (S * frozen_attention_weights(S, loss.target, loss.covariance)).sum(dim=1)  # (N, K)
-    row("training", "frozen attention, w solved", "own", s.steps, "excess loss", loss(solved)[0])
-    for name, trained in {"transformer": model, "frozen attention": frozen}.items():
-        record = lambda step, table, name=name: row("training", name, "own", step, "excess loss", loss(table)[0])  # noqa: E731
-        optimizer = make_optimizer(trained, "gd", s.rate, freeze_Q=trained is frozen)
-        train(trained, loss, optimizer, s.steps, record, at)
+        frozen.w.copy_(frozen_attention_weights(frozen.attention(), loss.target, loss.covariance))
+        recorder("frozen attention, w solved")(s.steps, frozen())
 
-    prompts = {"own": [torch.arange(s.K)], "permuted": [], "one token swapped": [], "another set": []}
-    for _ in range(s.prompt_sets):
-        order = torch.randperm(s.N, generator=generator)
-        prompts["permuted"].append(torch.cat([order, torch.arange(s.N, s.K)]))
-        swapped, shown, unseen = torch.arange(s.K), *_pair(s.N, s.K, generator)
-        swapped[[shown, unseen]] = swapped[[unseen, shown]]
-        prompts["one token swapped"].append(swapped)
-        prompts["another set"].append(torch.randperm(s.K, generator=generator))
-    for prompt, orders in prompts.items():
-        for index, order in enumerate(orders):
-            other = dictionary.reordered(order)
-            total = PopulationLoss.of(other)
-            with torch.no_grad():
-                table = model(other.V)[:, order]  # (N, K), columns in the new order
-            for predictor, weights in {"transformer": table, "best": total.target, "zero": 0 * table}.items():
-                value = minimal_loss(other) + total(weights)[0]
-                row("other prompts", predictor, prompt, index, "loss", value)
-    return pd.DataFrame(rows, columns=["part", "predictor", "prompt", "index", "quantity", "value"])
+    for prompt, replaced, draw, order in other_prompts(s.N, s.K, s.prompts, generator):
+        other = dictionary.reordered(order)
+        L = PopulationLoss.of(other)
+        with torch.no_grad():
+            tables = {  # (N, K) each, columns in the new order
+                "transformer": model(other.V)[:, order],
+                "frozen attention, w solved": frozen(other.V)[:, order],
+                "free table": free[:, order],
+                "best": L.target,
+                "zero": torch.zeros_like(L.target),
+            }
+        for predictor, table in tables.items():
+            value = (minimal_loss(other) + L(table)[0]).item()
+            rows.append((predictor, s.steps, prompt, replaced, draw, "loss", value))
+    return pd.DataFrame(rows, columns=["predictor", "step", "prompt", "replaced", "draw", "quantity", "value"])
 
 
-def _pair(N: int, K: int, generator: torch.Generator) -> tuple[int, int]:
-    """A shown and an unseen token's index."""
-    shown = torch.randint(0, N, (), generator=generator).item()
-    return shown, torch.randint(N, K, (), generator=generator).item()
+def other_prompts(N: int, K: int, count: int, generator: torch.Generator):
+    """Yield (prompt, replaced, draw, order): the own prompt, `count` permuted ones, and `count` for each number
+    of replaced tokens up to N (or to K - N, where fewer tokens are left). order: (K,) indices, the prompt's first.
+    """
+    yield "own", 0, 0, torch.arange(K)
+    for draw in range(count):
+        yield "permuted", 0, draw, torch.cat([torch.randperm(N, generator=generator), torch.arange(N, K)])
+    for replaced in range(1, min(N, K - N) + 1):
+        for draw in range(count):
+            out = torch.randperm(N, generator=generator)[:replaced]  # (replaced,)
+            into = N + torch.randperm(K - N, generator=generator)[:replaced]  # (replaced,)
+            order = torch.arange(K)
+            order[out], order[into] = into, out
+            yield "replaced", replaced, draw, order

@@ -7,17 +7,20 @@ from iclbook.settings.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class OneDictionary(Settings):
-    """A small model trained to rounding, then shown other prompts; null models beside it."""
+    """A small model trained to rounding, then shown other prompts; null models beside it.
 
-    N: int = 4
-    K: int = 9
-    d: int = 10
+    prompts: how many prompts are drawn for each number of replaced tokens, and how many permuted ones.
+    """
+
+    N: int = 6
+    K: int = 18
+    d: int = 20
     m: int = 3
-    H: int = 8
+    H: int = 12
     tau: float = 0.1
     rate: float = 1.0
     steps: int = 10_000
-    prompt_sets: int = 100
+    prompts: int = 40
 
 
 EXPERIMENTS = (
@@ -26,7 +29,7 @@ EXPERIMENTS = (
         item="What is learned (ours)",
         chapter="ridge/prompt",
         full=OneDictionary(seeds=(0, 1, 2, 3, 4)),
-        quick=OneDictionary(seeds=(0,), steps=1_000, prompt_sets=20),
+        quick=OneDictionary(seeds=(0,), steps=1_000, prompts=10),
         verify=dict(seeds=(0,)),
     ),
 )

@@ -1,0 +1,136 @@
+"""Linear convergence (yang2024, Theorem 1): the quantities of the proof and the step sizes that it allows.
+
+The paper's constants (its eqs. 15-17) did not reach us. Those below are ours, derived in the chapter *Linear
+convergence*. Weights are written w = gamma alpha, so that the two rates eta_Q = eta and eta_w = gamma^2 eta are one
+rate eta for (Q, alpha).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from iclbook.errors import require, require_shape
+from iclbook.ridge.model import MultiHeadAttention
+from iclbook.ridge.population_loss import PopulationLoss
+
+HALF = 1 - 0.5**0.5  # sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
+
+
+def covariance_root(covariance: Tensor) -> Tensor:
+    """Zbar, the symmetric root of Zbar^2 = Z^T Z + m tau I (yang2024 eq. 12), (N, N)."""
+    values, vectors = torch.linalg.eigh(covariance)  # (N,), (N, N)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+@torch.no_grad()
+def weighted_attention(model: MultiHeadAttention, loss: PopulationLoss) -> Tensor:
+    """B_k = Zbar C_k for every token, with C_k = (softmax(V^T Q_1 v_k), ..., softmax(V^T Q_H v_k)) (eq. 13), (K, N, H)."""
+    return covariance_root(loss.covariance) @ model.attention().permute(2, 0, 1)
+
+
+def conditioning(B: Tensor) -> tuple[float, float]:
+    """(zeta, b): zeta = min_k lambda_min(B_k B_k^T) (eq. 14), 0 where H < N, and b = max_k ||B_k||.
+
+    B: (K, N, H). In float64 a zeta below about (1e-16 b)^2 N is rounding, not conditioning.
+    """
+    require_shape("B", B, (None, None, None))
+    values = torch.linalg.svdvals(B)  # (K, min(N, H)), falling
+    zeta = values[:, -1].min().item() ** 2 if B.shape[2] >= B.shape[1] else 0.0
+    return zeta, values[:, 0].max().item()
+
+
+def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second derivative of softmax(x + t u) in t at t = 0, each (..., N), where s = softmax(x): (..., N).
+
+        s o (u - mean)   and   s o ((u - mean)^2 - variance),   mean and variance of u under the probabilities s.
+    """
+    require_shape("u", u, tuple(s.shape))
+    centred = u - (s * u).sum(dim=-1, keepdim=True)  # (..., N)
+    first = s * centred  # (..., N)
+    return first, first * centred - s * (first * centred).sum(dim=-1, keepdim=True)
+
+
+def curvature_bound(
+    *, gamma: float, b: float, sigma: float, radius: float, w_norm: float, error_norm: float, K: int
+) -> float:
+    """An upper bound on the second derivative of L along any unit direction of (Q, alpha) (ours).
+
+    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F, error_norm = sqrt(sum_k ||delta_k||^2).
+    """
+    slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
+    bend = sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)  # second derivative of the error
+    return (gamma**2 * b**2 + slope**2 + error_norm * bend) / K
+
+
+def frozen_curve(B: Tensor, error: Tensor, rate: float, steps: Tensor) -> Tensor:
+    """Excess loss after `steps` steps of gradient descent on w alone, with frozen attention, (count,).
+
+    B: (K, N, H); error: (N, K), delta at the start; rate: eta_w; steps: (count,) whole numbers. In the eigenbasis of
+    B_k B_k^T each component of delta_k shrinks by its own factor (1 - rate lambda / K) a step.
+    """
+    K = B.shape[0]
+    values, vectors = torch.linalg.eigh(B @ B.mT)  # (K, N), (K, N, N)
+    components = (vectors.mT @ error.T[..., None])[..., 0]  # (K, N)
+    powers = (1 - rate * values / K).abs() ** (2 * steps[:, None, None])  # (count, K, N)
+    return (powers * components.square()).sum(dim=(1, 2)) / (2 * K)
+
+
+@dataclass(frozen=True)
+class TheoryRule:
+    """What the proof of Theorem 1 measures at the start, and the gamma and step sizes that it then allows (ours).
+
+    zeta: min_k lambda_min(B_k B_k^T); b: max_k ||B_k||; sigma: ||Zbar||; radius: max_k ||v_k||; excess: L - L* at
+    w = 0; K: dictionary size. Raises InputError where zeta = 0: the theorem is silent there.
+    """
+
+    zeta: float
+    b: float
+    sigma: float
+    radius: float
+    excess: float
+    K: int
+
+    def __post_init__(self):
+        require(self.zeta > 0, "zeta_0 = 0, so Theorem 1 says nothing; take H >= N heads and a positive-definite Zbar")
+
+    @classmethod
+    def at(cls, model: MultiHeadAttention, loss: PopulationLoss) -> "TheoryRule":
+        """The rule for a model that stands at its start (w = 0)."""
+        zeta, b = conditioning(weighted_attention(model, loss))
+        sigma = torch.linalg.eigvalsh(loss.covariance)[-1].sqrt().item()
+        radius = model.tokens.norm(dim=0).max().item()
+        excess = loss(torch.zeros_like(loss.target))[0].item()
+        return cls(zeta, b, sigma, radius, excess, model.tokens.shape[1])
+
+    @property
+    def gamma(self) -> float:
+        """The smallest gamma for which the proof keeps zeta >= zeta_0 / 2."""
+        return 4 * (2**0.5 + 1) * self.sigma * self.radius**2 * math.sqrt(self.K * self.excess) / self.zeta
+
+    @property
+    def w_bound(self) -> float:
+        """||w||_F never exceeds 4 sqrt(K (L - L*)_0 / zeta_0)."""
+        return 4 * math.sqrt(self.K * self.excess / self.zeta)
+
+    @property
+    def smoothness(self) -> float:
+        """M, the curvature bound along the whole path at the smallest gamma."""
+        return curvature_bound(gamma=self.gamma, b=self.b + HALF * self.zeta**0.5, sigma=self.sigma, radius=self.radius,
+                               w_norm=self.w_bound, error_norm=math.sqrt(2 * self.K * self.excess), K=self.K)  # fmt: skip
+
+    @property
+    def rate_Q(self) -> float:
+        """eta_Q = 1 / M, the largest step that the proof allows."""
+        return 1 / self.smoothness
+
+    @property
+    def rate_w(self) -> float:
+        """eta_w = gamma^2 eta_Q."""
+        return self.gamma**2 * self.rate_Q
+
+    @property
+    def decrease(self) -> float:
+        """eta mu with mu = gamma^2 zeta_0 / (2 K): L - L* falls by the factor 1 - eta mu or more at every step."""
+        return self.rate_w * self.zeta / (2 * self.K)
