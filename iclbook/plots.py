@@ -10,14 +10,13 @@ from iclbook.store import Result
 PALETTE = "colorblind"
 STYLE = {
     "figure.dpi": 110,
-    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "figure.facecolor": "white",
-    "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "axes.grid": True,
     "grid.alpha": 0.35,
     "legend.frameon": False,
-    "legend.fontsize": "small",
 }
 
 
@@ -26,7 +25,7 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float
 
     Sets seaborn's theme for the notebook, so that whatever is drawn next follows the book's style too.
     """
-    sns.set_theme(style="ticks", palette=PALETTE, rc=STYLE)
+    sns.set_theme(style="ticks", palette=PALETTE, font_scale=0.85, rc=STYLE)
     return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", **kwargs)
 
 

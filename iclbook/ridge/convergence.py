@@ -5,7 +5,6 @@ convergence*. Weights are written w = gamma alpha, so that the two rates eta_Q =
 rate eta for (Q, alpha).
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -30,15 +29,14 @@ def weighted_attention(model: MultiHeadAttention, loss: PopulationLoss) -> Tenso
     return covariance_root(loss.covariance) @ model.attention().permute(2, 0, 1)
 
 
-def conditioning(B: Tensor) -> tuple[float, float]:
-    """(zeta, b): zeta = min_k lambda_min(B_k B_k^T) (eq. 14), 0 where H < N, and b = max_k ||B_k||.
+def conditioning(B: Tensor) -> tuple[Tensor, Tensor]:
+    """(zeta, b), each (...): zeta = min_k lambda_min(B_k B_k^T) (eq. 14), 0 where H < N, and b = max_k ||B_k||.
 
-    B: (K, N, H). In float64 a zeta below about (1e-16 b)^2 N is rounding, not conditioning.
+    B: (..., K, N, H). In float64 a zeta below about (1e-16 b)^2 is rounding, not conditioning.
     """
-    require_shape("B", B, (None, None, None))
-    values = torch.linalg.svdvals(B)  # (K, min(N, H)), falling
-    zeta = values[:, -1].min().item() ** 2 if B.shape[2] >= B.shape[1] else 0.0
-    return zeta, values[:, 0].max().item()
+    values = torch.linalg.svdvals(B)  # (..., K, min(N, H)), falling
+    spans = B.shape[-1] >= B.shape[-2]
+    return spans * values[..., -1].amin(dim=-1).square(), values[..., 0].amax(dim=-1)
 
 
 def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,12 +50,11 @@ def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return first, first * centred - s * (first * centred).sum(dim=-1, keepdim=True)
 
 
-def curvature_bound(
-    *, gamma: float, b: float, sigma: float, radius: float, w_norm: float, error_norm: float, K: int
-) -> float:
+def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
     """An upper bound on the second derivative of L along any unit direction of (Q, alpha) (ours).
 
-    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F, error_norm = sqrt(sum_k ||delta_k||^2).
+    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F, error_norm = sqrt(sum_k ||delta_k||^2):
+    numbers, or tensors of one shape.
     """
     slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
     bend = sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)  # second derivative of the error
@@ -82,55 +79,57 @@ class TheoryRule:
     """What the proof of Theorem 1 measures at the start, and the gamma and step sizes that it then allows (ours).
 
     zeta: min_k lambda_min(B_k B_k^T); b: max_k ||B_k||; sigma: ||Zbar||; radius: max_k ||v_k||; excess: L - L* at
-    w = 0; K: dictionary size. Raises InputError where zeta = 0: the theorem is silent there.
+    w = 0; K: dictionary size. Numbers, or tensors that hold one entry a model. Raises InputError where zeta = 0: the
+    theorem is silent there.
     """
 
-    zeta: float
-    b: float
-    sigma: float
-    radius: float
-    excess: float
+    zeta: float | Tensor
+    b: float | Tensor
+    sigma: float | Tensor
+    radius: float | Tensor
+    excess: float | Tensor
     K: int
 
     def __post_init__(self):
-        require(self.zeta > 0, "zeta_0 = 0, so Theorem 1 says nothing; take H >= N heads and a positive-definite Zbar")
+        require(bool(torch.as_tensor(self.zeta > 0).all()),
+                "zeta_0 = 0, so Theorem 1 says nothing; take H >= N heads and a positive-definite Zbar")  # fmt: skip
 
     @classmethod
     def at(cls, model: MultiHeadAttention, loss: PopulationLoss) -> "TheoryRule":
         """The rule for a model that stands at its start (w = 0)."""
-        zeta, b = conditioning(weighted_attention(model, loss))
+        zeta, b = (number.item() for number in conditioning(weighted_attention(model, loss)))
         sigma = torch.linalg.eigvalsh(loss.covariance)[-1].sqrt().item()
         radius = model.tokens.norm(dim=0).max().item()
         excess = loss(torch.zeros_like(loss.target))[0].item()
         return cls(zeta, b, sigma, radius, excess, model.tokens.shape[1])
 
     @property
-    def gamma(self) -> float:
+    def gamma(self) -> float | Tensor:
         """The smallest gamma for which the proof keeps zeta >= zeta_0 / 2."""
-        return 4 * (2**0.5 + 1) * self.sigma * self.radius**2 * math.sqrt(self.K * self.excess) / self.zeta
+        return 4 * (2**0.5 + 1) * self.sigma * self.radius**2 * (self.K * self.excess) ** 0.5 / self.zeta
 
     @property
-    def w_bound(self) -> float:
+    def w_bound(self) -> float | Tensor:
         """||w||_F never exceeds 4 sqrt(K (L - L*)_0 / zeta_0)."""
-        return 4 * math.sqrt(self.K * self.excess / self.zeta)
+        return 4 * (self.K * self.excess / self.zeta) ** 0.5
 
     @property
-    def smoothness(self) -> float:
+    def smoothness(self) -> float | Tensor:
         """M, the curvature bound along the whole path at the smallest gamma."""
         return curvature_bound(gamma=self.gamma, b=self.b + HALF * self.zeta**0.5, sigma=self.sigma, radius=self.radius,
-                               w_norm=self.w_bound, error_norm=math.sqrt(2 * self.K * self.excess), K=self.K)  # fmt: skip
+                               w_norm=self.w_bound, error_norm=(2 * self.K * self.excess) ** 0.5, K=self.K)  # fmt: skip
 
     @property
-    def rate_Q(self) -> float:
+    def rate_Q(self) -> float | Tensor:
         """eta_Q = 1 / M, the largest step that the proof allows."""
         return 1 / self.smoothness
 
     @property
-    def rate_w(self) -> float:
+    def rate_w(self) -> float | Tensor:
         """eta_w = gamma^2 eta_Q."""
         return self.gamma**2 * self.rate_Q
 
     @property
-    def decrease(self) -> float:
+    def decrease(self) -> float | Tensor:
         """eta mu with mu = gamma^2 zeta_0 / (2 K): L - L* falls by the factor 1 - eta mu or more at every step."""
         return self.rate_w * self.zeta / (2 * self.K)

@@ -126,11 +126,12 @@ def test_orthogonal_variance_at_the_ends():
     torch.testing.assert_close(K.positive_variance(x, y, 1, orthogonal=True), K.positive_variance(x, y, 1))
     zero = torch.zeros(1, 3, dtype=torch.float64)
     assert K.positive_variance(zero, zero, 6, orthogonal=True) == 0
-    # d = 1: w_1 and w_2 would be one row's block each, so no pair is orthogonal
-    torch.testing.assert_close(
-        K.positive_variance(x[:, :1], y[:, :1], 6, orthogonal=True),
-        K.positive_variance(x[:, :1], y[:, :1], 6),
-    )
+    excess = [  # d_r^2 Var - d_r Var_1 counts the ordered pairs of rows that share a block of d = 3
+        (d_r**2 * K.positive_variance(x, y, d_r, orthogonal=True) - d_r * K.positive_variance(x, y, 1)).sum()
+        for d_r in range(1, 9)
+    ]
+    counted = [(e / excess[2] * 6).item() for e in excess]
+    assert counted == pytest.approx([0, 2, 6, 6, 8, 12, 12, 14], abs=1e-6)
     small = vectors((1, 3), 0.05, gen(31))  # leading order: c = -(2 / (d + 2)) (||s||^2 / 2)^2
     a = (2 * small).square().sum() / 2
     c = K._orthogonal_covariance(a.reshape(1, 1), 3)

@@ -203,6 +203,15 @@ def test_augment_is_the_identity_at_c_zero_and_nonlinear_beyond():
     assert (other(2 * x) - 2 * other(x)).abs().max() > 1e-2
 
 
+def test_augmented_layer_is_its_formula():
+    """softmax(g2(W_K H)^T W_Q h_q / sqrt(d)) on g1(W_V H): g2 acts before the scale, and on keys only."""
+    g1, g2 = (Augment(4, 0.7, hidden=5, generator=gen(s), dtype=torch.float64) for s in (20, 21))
+    layer = SelfAttention(5, 4, generator=gen(12), dtype=torch.float64, g1=g1, g2=g2, output=False)
+    h = vectors((7, 5), 2.0, gen(13))
+    scores = (h @ layer.W_Q[0].T) @ g2(h @ layer.W_K[0].T).T / 2.0
+    torch.testing.assert_close(layer(h), scores.softmax(-1) @ g1(h @ layer.W_V[0].T))
+
+
 def test_projection_scales_and_last_only():
     layer = SelfAttention(5, 4, 2, generator=gen(12), dtype=torch.float64)
     tokens = vectors((3, 7, 5), 1.0, gen(13))
@@ -217,7 +226,7 @@ def test_projection_scales_and_last_only():
 def test_padded_prompt_equals_the_short_prompt():
     layer = SelfAttention(5, 4, 2, generator=gen(14), dtype=torch.float64, alpha=0.2, beta=0.7, r=2)
     tokens = vectors((3, 8, 5), 1.0, gen(15))
-    pad = torch.full((3, 4, 5), 300.0, dtype=torch.float64)  # loud padding must not be heard
+    pad = torch.full((3, 4, 5), 1e5, dtype=torch.float64)  # loud padding must not be heard
     mask = torch.cat([torch.zeros(4), torch.ones(8)]).bool()
     for attend in (attention, dual_attention):
         padded = layer(torch.cat([pad, tokens], dim=1), mask, last_only=True, attend=attend)

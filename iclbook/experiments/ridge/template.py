@@ -45,8 +45,9 @@ def lemma4(settings, point) -> pd.DataFrame:
 def fig3(settings, point) -> pd.DataFrame:
     """Columns: tau, seed, N, predictor, quantity, value; exact expectations over tasks and label noise.
 
-    "gap": (1/K) E ||y*^ - y^best||^2 with predictor "copied" (labels that are shown are copied by both) or "fitted" (Lemma
-    4's template predicts every token). "norm", "residual", "error" of "transformer" (penalty m tau) and "best" (N tau).
+    "gap": (1/K) E ||y*^ - y^best||^2, read in three ways: "copied" (both copy the labels that are shown), "fitted" (both
+    ridge templates predict every token), "mixed" (y*^ copies, Lemma 4's template predicts every token).
+    "norm", "residual", "error" of predictors "transformer" (penalty m tau) and "best" (N tau).
     "smallest singular value" of Z, predictor "prompt".
     """
     s, tau, rows = settings, point["tau"], []
@@ -55,8 +56,10 @@ def fig3(settings, point) -> pd.DataFrame:
     for N in range(s.N_first, s.N_last + 1, s.N_step):
         dictionary = replace(whole, N=N)
         limit, best = optimal_weights(dictionary), ridge_table(dictionary, N * tau)
-        for reading, table in {"copied": copy_shown(best), "fitted": best}.items():
-            rows.append((N, reading, "gap", expected_distance(limit, table, dictionary, IN_DOMAIN).item()))
+        fitted = ridge_table(dictionary, s.m * tau)
+        readings = {"copied": (limit, copy_shown(best)), "fitted": (fitted, best), "mixed": (limit, best)}
+        for reading, tables in readings.items():
+            rows.append((N, reading, "gap", expected_distance(*tables, dictionary, IN_DOMAIN).item()))
         for predictor, penalty in {"transformer": s.m * tau, "best": N * tau}.items():
             behaviour = ridge_behaviour(dictionary, penalty)._asdict()
             rows += [(N, predictor, quantity, value) for quantity, value in behaviour.items()]
@@ -70,16 +73,17 @@ fig3_tau = fig3
 def fig3_trained(settings, point) -> pd.DataFrame:
     """Columns: N, seed, step, quantity, value.
 
-    "excess loss" and "gap" (to Lemma 4's template, shown labels copied) of the table a~ at every recorded step; "error"
-    against the truth on tokens not shown. At step 0 also "limit gap", "limit error" and "best error" of the two predictors.
+    Of the table a~ at every recorded step: "excess loss"; "gap" to Lemma 4's template, (1/K) times a sum over the tokens not
+    shown; their mean "error" against the truth. At step 0 also "limit gap", "limit error", "best error" of the two predictors.
     """
     s, N = settings, point["N"]
     generator = torch.Generator().manual_seed(point["seed"])
     exact = sample_dictionary(N, s.K, s.d, s.m, s.tau, generator=generator)
     dictionary = exact.to(dtype_named(s.dtype))
     model = MultiHeadAttention(dictionary, s.H, generator=generator)
-    population, best = PopulationLoss.of(exact), copy_shown(ridge_table(exact, N * s.tau))
-    gap = lambda table: expected_distance(table, best, exact, IN_DOMAIN)  # noqa: E731
+    population, best = PopulationLoss.of(exact), ridge_table(exact, N * s.tau)
+    share = (s.K - N) / s.K
+    gap = lambda table: share * expected_distance(table[:, N:], best[:, N:], exact, IN_DOMAIN)  # noqa: E731
     error = lambda table: expected_error(table, exact, IN_DOMAIN)[N:].mean()  # noqa: E731
     limits = {"limit gap": gap(population.target), "limit error": error(population.target), "best error": error(best)}
     rows = [(0, name, value.item()) for name, value in limits.items()]

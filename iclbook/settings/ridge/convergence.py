@@ -42,7 +42,7 @@ class FrozenAttention(Small):
 class Thm1Path(Small):
     """Two-rate gradient descent along which the proof is checked; gamma as the theory has it, and smaller."""
 
-    gamma_factors: tuple[float, ...] = (1.0, 0.1, 0.03, 0.01, 0.003)
+    gamma_factors: tuple[float, ...] = (1.0, 0.1, 0.01, 0.003, 0.001, 0.0003)
 
     def points(self) -> list[dict]:
         return [{"gamma_factor": factor, "seed": seed} for factor, seed in product(self.gamma_factors, self.seeds)]
@@ -63,8 +63,8 @@ class Thm1Rates(Settings):
     rules: tuple[str, ...] = ("theory", "fixed", "tuned")
     target: float = 1e-6
     steps: int = 200_000
-    gammas: tuple[float, ...] = (1.0, 0.5, 0.25, 2.0)
-    multiples: tuple[float, ...] = (1.4, 1.0, 0.7, 2.0, 2.8, 4.0, 5.6)  # of K / b^2, for eta_w
+    gammas: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125, 2.0)
+    multiples: tuple[float, ...] = (2.0, 1.0, 1.4, 1.7, 2.4, 2.8, 3.4, 4.0)  # of K / b^2, for eta_w
 
     def points(self) -> list[dict]:
         sizes = [("K", size) for size in self.dictionary_sizes] + [("H", size) for size in self.heads]
@@ -97,7 +97,7 @@ EXPERIMENTS = (
         item="Theorem 1, its inequalities",
         chapter=CHAPTER,
         full=Thm1Inequalities(seeds=FIVE),
-        quick=Thm1Inequalities(instances=1_000),
+        quick=Thm1Inequalities(instances=1_050),
         verify=dict(seeds=(0,)),
         rtol=1e-4,
     ),
@@ -116,7 +116,7 @@ EXPERIMENTS = (
         item="Theorem 1, along a path",
         chapter=CHAPTER,
         full=Thm1Path(seeds=FIVE),
-        quick=Thm1Path(seeds=(0,), gamma_factors=(1.0, 0.1, 0.01)),
+        quick=Thm1Path(seeds=(0,), gamma_factors=(1.0, 0.01)),
         verify=dict(seeds=(0,), gamma_factors=(1.0,)),
         rtol=1e-2,
         atol=1e-24,
@@ -126,7 +126,7 @@ EXPERIMENTS = (
         item="Theorem 1, rate against K and H",
         chapter=CHAPTER,
         full=Thm1Rates(seeds=TEN),
-        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(8, 32), multiples=(1.4, 1.0, 2.0, 2.8), gammas=(1.0, 0.5)),
+        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 64), multiples=(2.0, 1.4, 2.8), gammas=(1.0, 0.5)),
         verify=dict(seeds=(0,), rules=("theory",)),
         rtol=1e-2,
     ),

@@ -42,10 +42,10 @@ class TwoHeads(Settings):
     d: int = 100
     m: int = 20
     tau: float = 0.01
-    count_N: int = 15
-    count_d: int = 50
-    count_K: tuple[int, ...] = (25, 50, 100, 200)
-    count_heads: tuple[int, ...] = (1, 2, 3, 4, 5)
+    count_N: int = 10
+    count_d: int = 30
+    count_K: tuple[int, ...] = (15, 30, 60, 120)
+    count_heads: tuple[int, ...] = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ EXPERIMENTS = (
         item="Section 3.3, one head",
         chapter="ridge/heads",
         full=OneHead(seeds=(0, 1, 2)),
-        quick=OneHead(seeds=(0,), N=6, K=(12, 24), d=12, m=4, starts=2, check=50, max_steps=1_500),
+        quick=OneHead(seeds=(0,), N=6, K=(12, 24), d=12, m=4, starts=2, check=50, max_steps=1_000),
         verify=dict(seeds=(0,), starts=1, max_steps=1_000),
         rtol=1e-3,
         atol=1e-9,

@@ -18,7 +18,7 @@ class Theorem2(Settings):
     H: int = 64
     tau: float = 0.01
     rate: float = 3e-3
-    steps: int = 4_000
+    steps: int = 6_000
     dtype: str = "float32"
     test_tasks: int = 1_000
     draws: int = 20_000
@@ -70,7 +70,7 @@ EXPERIMENTS = (
         item="Theorem 2",
         chapter="ridge/ridge_regression",
         full=Theorem2(seeds=SEEDS),
-        quick=Theorem2(N=10, K=40, d=30, m=8, H=24, steps=1_000, test_tasks=200, draws=10_000, seeds=(0,)),
+        quick=Theorem2(N=6, K=24, d=20, m=4, H=24, rate=1e-2, steps=800, test_tasks=100, draws=2_000, seeds=(0,)),
         verify=dict(steps=100, seeds=(0,)),
         rtol=1e-3,
         atol=1e-6,
@@ -80,7 +80,7 @@ EXPERIMENTS = (
         item="Theorem 2, iteration count",
         chapter="ridge/ridge_regression",
         full=Iterations(seeds=SEEDS),
-        quick=Iterations(seeds=(0,), steps=1_000, precisions=(1e-1, 1e-2)),
+        quick=Iterations(seeds=(0,), steps=1_000, draws=1_000, precisions=(1e-1, 1e-2)),
         verify=dict(seeds=(0,)),
     ),
     Experiment(
@@ -88,7 +88,7 @@ EXPERIMENTS = (
         item="Theorem 2, error bound",
         chapter="ridge/ridge_regression",
         full=ErrorBound(seeds=(0, 1, 2)),
-        quick=ErrorBound(seeds=(0, 1)),
+        quick=ErrorBound(seeds=(0,), instances=200),
         verify=dict(seeds=(0,)),
     ),
     Experiment(
