@@ -1,8 +1,8 @@
 """Write the API page: every module of `iclbook`, from its docstrings.
 
-A page that holds the line `<!-- iclbook modules -->` gets one section a module in its place, found by walking the
-package, so a new module needs no entry anywhere. Docstrings are plain text: prose paragraphs are escaped, an indented
-paragraph is kept line by line. So no docstring can break the build.
+A page that holds the line `<!-- iclbook modules -->` gets one section a module in its place. The modules are
+found by walking the package, so a new one needs no entry anywhere. Docstrings are plain text: prose is
+escaped, and a paragraph with indented lines is kept line by line. So no docstring can break the build.
 """
 
 import pkgutil

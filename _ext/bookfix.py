@@ -16,13 +16,13 @@ def repair_body(app, pagename, templatename, context, doctree):
 
     A folded cell's label must not differ from the words it shows, and a bibliography entry is a list item.
     """
-    for wrong, right in (('<summary aria-label="Toggle hidden content">', "<summary>"),
-                         ('role="doc-biblioentry"', 'role="listitem"')):
-        context["body"] = context.get("body", "").replace(wrong, right)
+    body = context.get("body", "")
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def encrypt_kernels():
-    """Talk to kernels over encrypted sockets; without, each start of a kernel puts a warning into the build's log."""
+    """Encrypt the sockets to the kernels: each kernel without puts a warning into the build's log."""
     if zmq.has("curve"):
         KernelManager.transport_encryption.default_value = "auto"
 

@@ -30,7 +30,7 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "tools", 
 # What a published file must not hold: folders of one machine, options that name a package index.
 PRIVATE = re.compile(
     r"(?<![\w.~$)\]}/-])/(?:home|Users|root|work|tmp|opt|mnt)/\w|\b[A-Z]:\\\\?Users\b"
-    r"|--(?:extra-)?index-url|--find-links|https?://\S+/(?:simple|whl)\b"
+    r"|--(?:extra-)?index-url|--find-(?:links)|https?://\S+/(?:simple|whl)\b"
 )
 
 
@@ -40,7 +40,8 @@ PRIVATE = re.compile(
 def notebook_faults(path: Path) -> list[str]:
     """A chapter has no outputs and no counts, kernel python3, nbformat 4.5 and unique cell ids."""
     try:
-        notebook = nbformat.from_dict(json.loads(path.read_text(encoding="utf-8")))  # reading mends repeated ids
+        raw = json.loads(path.read_text(encoding="utf-8"))  # nbformat.read would mend repeated ids
+        notebook = nbformat.from_dict(raw)
         nbformat.validate(copy.deepcopy(notebook))
     except Exception as error:  # nbformat raises many kinds
         return [f"{path.name}: not a valid notebook ({type(error).__name__})"]

@@ -80,7 +80,9 @@ def empty_cell(notebook):
 
 
 @pytest.mark.filterwarnings("ignore:Non-unique cell id")
-@pytest.mark.parametrize("damage", [keep_output, keep_count, name_other_kernel, age_format, repeat_id, empty_cell])
+@pytest.mark.parametrize(
+    "damage", [keep_output, keep_count, name_other_kernel, age_format, repeat_id, empty_cell]
+)
 def test_damaged_notebook_is_seen(notebook, tmp_path, damage):
     damage(notebook)
     path = tmp_path / "chapter.ipynb"
@@ -107,7 +109,9 @@ def test_poor_description_is_seen(notebook, saved, part, key, value, fault):
     assert [fault in line for line in figure_faults(saved())] == [True]
 
 
-@pytest.mark.parametrize("source", ["plots.finish(fig, r)", "plt.subplots()", "sns.lineplot(t)", "x = plots.bands(ax, t)"])
+@pytest.mark.parametrize(
+    "source", ["plots.finish(fig, r)", "plt.subplots()", "sns.lineplot(t)", "x = plots.bands(ax, t)"]
+)
 def test_drawing_without_description_is_seen(notebook, saved, source):
     notebook.cells[1].source = source
     assert len(figure_faults(saved())) == 3

@@ -1,7 +1,7 @@
 """Built pages load nothing from outside and have no dead link.
 
-A bare clone has no built book, so a small one is built here with the book's own configuration, extensions and API page.
-Where `make book` has run, its pages are checked too.
+A bare clone has no built book, so a small one is built here, with the book's own configuration,
+extensions and API page. Where `make book` has run, its pages are checked too.
 """
 
 import os
@@ -57,18 +57,22 @@ def small_book(tmp_path_factory):
     config = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))
     config["execute"]["execute_notebooks"] = "off"
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    toc = {"format": "jb-book", "root": "page", "chapters": [{"file": "back/api"}, {"file": "back/bibliography"}]}
+    pages = [{"file": "back/api"}, {"file": "back/bibliography"}]
+    toc = {"format": "jb-book", "root": "page", "chapters": pages}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
 
-    figure = {"figure": {"caption": "A dot.", "name": "fig-small"}, "image": {"alt": "One grey dot, no axes."}}
-    drawing = new_code_cell("plt.show()", metadata={"mystnb": figure, "tags": ["hide-input"]}, execution_count=1)
+    figure = {"caption": "A dot.", "name": "fig-small"}
+    image = {"alt": "One grey dot, no axes."}
+    described = {"mystnb": {"figure": figure, "image": image}, "tags": ["hide-input"]}
+    drawing = new_code_cell("plt.show()", metadata=described, execution_count=1)
     drawing.outputs = [new_output("display_data", {"image/png": PIXEL})]
-    notebook = new_notebook(cells=[new_markdown_cell(PAGE), drawing], metadata={"kernelspec": KERNEL}, nbformat_minor=5)
+    notebook = new_notebook(cells=[new_markdown_cell(PAGE), drawing], metadata={"kernelspec": KERNEL})
     nbformat.write(notebook, source / "page.ipynb")
 
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     command += ["--all", "-n", "-W", "--keep-going"]
-    built = subprocess.run(command, capture_output=True, text=True, cwd=BOOK, env={**os.environ, "NO_COLOR": "1"})
+    environment = {**os.environ, "NO_COLOR": "1"}
+    built = subprocess.run(command, capture_output=True, text=True, cwd=BOOK, env=environment)
     assert built.returncode == 0, built.stdout + built.stderr
     return source / "_build" / "html"
 
@@ -98,7 +102,8 @@ def test_pages_hold_no_path_of_this_machine(html):
 
 def test_small_book_has_what_the_checks_look_at(small_book):
     page = (small_book / "page.html").read_text(encoding="utf-8")
-    for part in ("mathjax-tex-svg-full.js", 'alt="One grey dot, no axes."', "Lemma 1", "Exercise 1", "Fig. 1", "page.ipynb"):
+    numbered = ["Lemma 1", "Exercise 1", "Fig. 1"]
+    for part in [*numbered, "mathjax-tex-svg-full.js", 'alt="One grey dot, no axes."', "_sources/page.ipynb"]:
         assert part in page, part
     api = (small_book / "back" / "api.html").read_text(encoding="utf-8")
     assert 'id="iclbook.errors.InputError"' in api
@@ -116,9 +121,10 @@ def site(tmp_path):
     (tmp_path / "second.html").write_text('<h1 id="there">Second</h1>')
 
     def write(head="", body=""):
-        links = '<a href="second.html#there">in</a> <a href="https://example.org">out</a> <a href="#top">up</a>'
-        sound = f'<link rel="stylesheet" href="local.css?v=1">{head}<body id="top"><img src="dot.png">{links}{body}'
-        (tmp_path / "first.html").write_text(sound)
+        links = '<a href="second.html#there">in</a><a href="https://example.org">out</a><a href="#top">up</a>'
+        style = '<link rel="stylesheet" href="local.css?v=1">'
+        page = f'{style}{head}<body id="top"><img src="dot.png">{links}{body}</body>'
+        (tmp_path / "first.html").write_text(page)
         return tmp_path
 
     return write

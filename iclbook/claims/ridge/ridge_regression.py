@@ -13,19 +13,19 @@ def _at_end(table, part, quantity):
 def thm2_ridge_limit(tables, threshold) -> Outcome:
     """Largest relative difference from ridge on tokens not shown, in domain, over seeds.
 
-    Also wanted: at most 1e-5 for the small models that gradient descent trains in float64.
+    Also wanted: half of the small models that gradient descent trains in float64 end below 1e-6.
     """
     rows = _at_end(tables["yang2024/thm2"], "ridge", "relative difference")
     small = tables["yang2024/thm2-iterations"]
-    exact = small.loc[small["quantity"] == "difference from ridge", "value"].max()
-    outcome = at_most(rows.loc[rows["group"] == "in-domain", "value"].max(), threshold)
-    return outcome if exact <= 1e-5 else Outcome("not reproduced", outcome.measured)
+    exact = small.loc[small["quantity"] == "difference from ridge", "value"].median()
+    outcome = at_most(rows.loc[rows["group"] == "in-domain", "value"].max(skipna=False), threshold)
+    return outcome if exact <= 1e-6 else Outcome("not reproduced", outcome.measured)
 
 
 def thm2_unseen_tasks(tables, threshold) -> Outcome:
     """Largest relative difference from ridge on tokens not shown, over seeds and three kinds of tasks never trained on."""
     rows = _at_end(tables["yang2024/thm2"], "ridge", "relative difference").set_index("group")["value"]
-    return at_most(max(rows.loc[[kind]].max() for kind in UNSEEN_TASKS), threshold)
+    return at_most(rows.loc[list(UNSEEN_TASKS)].max(skipna=False), threshold)
 
 
 def thm2_error_bound(tables, threshold) -> Outcome:
@@ -35,13 +35,14 @@ def thm2_error_bound(tables, threshold) -> Outcome:
     """
     ratios, run = tables["yang2024/thm2-error-bound"], tables["yang2024/thm2"]
     shares = run[run["quantity"] == "share above"]
-    outcome = at_most(ratios["value"].max(), threshold)
+    outcome = at_most(ratios["value"].max(skipna=False), threshold)
     return outcome if (shares["value"] <= shares["level"]).all() else Outcome("not reproduced", outcome.measured)
 
 
 def thm2_iteration_complexity(tables, threshold) -> Outcome:
     """Smallest ratio of promised to measured iterations, over precisions and seeds.
 
+    A precision that was not reached counts where the promise falls within the steps taken, and then against the claim.
     Also wanted: zeta stays above half its start along every path, as the promise assumes, and every step contracts at
     least as promised.
     """
@@ -50,14 +51,16 @@ def thm2_iteration_complexity(tables, threshold) -> Outcome:
     facts = table[table["precision"] == 0].pivot(index="seed", columns="quantity", values="value")
     premise = (facts["smallest zeta"] >= facts["zeta at the start"] / 2).all()
     premise &= (facts["smallest measured contraction"] >= facts["promised contraction"]).all()
-    outcome = at_least((counts["promised"] / counts["measured error"].clip(lower=1)).min(skipna=False), threshold)
+    counts = counts.join(facts["steps"], on="seed")
+    judged = counts[counts["measured error"].notna() | (counts["promised"] <= counts["steps"])]
+    outcome = at_least((judged["promised"] / judged["measured error"].clip(lower=1)).min(skipna=False), threshold)
     return outcome if premise else Outcome("not reproduced", outcome.measured)
 
 
 def attention_converges_to_a(tables, threshold) -> Outcome:
     """Largest relative distance of a column of the trained table from A's, over all K columns and the seeds."""
     rows = _at_end(tables["yang2024/thm2"], "columns", "relative distance")
-    return at_most(rows["value"].max(), threshold)
+    return at_most(rows["value"].max(skipna=False), threshold)
 
 
 def thm2_noiseless_template(tables, threshold) -> Outcome:
@@ -67,5 +70,5 @@ def thm2_noiseless_template(tables, threshold) -> Outcome:
     """
     table = tables["yang2024/thm2-noiseless"]
     after = table[table["group"] == "after"].set_index("quantity")["value"]
-    outcome = at_most(after.loc[["error", "task error"]].max(), threshold)
+    outcome = at_most(after.loc[["error", "task error"]].max(skipna=False), threshold)
     return outcome if after.loc[["table error"]].min() >= 0.1 else Outcome("not reproduced", outcome.measured)

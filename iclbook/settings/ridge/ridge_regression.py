@@ -17,8 +17,8 @@ class Theorem2(Settings):
     m: int = 20
     H: int = 64
     tau: float = 0.01
-    rate: float = 3e-3
-    steps: int = 6_000
+    rate: float = 1e-3
+    steps: int = 8_000
     dtype: str = "float32"
     test_tasks: int = 1_000
     draws: int = 20_000
@@ -35,11 +35,12 @@ class Iterations(Settings):
     m: int = 3
     H: int = 8
     tau: float = 0.1
-    rate: float = 1.0
-    steps: int = 6_000
+    rate: float = 1 / 32
+    gamma: float = 4.0
+    steps: int = 12_000
     delta: float = 0.01
     draws: int = 10_000
-    precisions: tuple[float, ...] = (1e-1, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
+    precisions: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)

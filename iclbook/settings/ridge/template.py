@@ -43,7 +43,7 @@ class Fig3Trained(Settings):
     tau: float = 0.01
     prompts: tuple[int, ...] = (50, 100, 150)
     rate: float = 1e-2
-    steps: int = 2_000
+    steps: int = 2_500
     dtype: str = "float32"
 
     def points(self) -> list[dict]:
