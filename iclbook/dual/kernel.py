@@ -129,6 +129,22 @@ def trigonometric_variance(x: Tensor, y: Tensor, m: int) -> Tensor:
     return softmax_kernel(2 * x, y) * (-2 * log_gauss).exp() * torch.expm1(2 * log_gauss).square() / (2 * m)
 
 
+def attention_variance(queries: Tensor, keys: Tensor, values: Tensor, d_r: int) -> Tensor:
+    """Return the first-order variance of attention from d_r iid positive features, (..., M, d_v), as d_r grows.
+
+    queries (..., M, d), keys (..., N, d), values (..., N, d_v); values = identity gives the attention matrix.
+    The relative errors of kernel values share directions: Cov = (exp((q + k_i)^T (q + k_j)) - 1) / d_r.
+    """
+    require_sizes(d_r=d_r)
+    check_pairs(keys, values, queries.shape[-1])
+    a = kernel_weights(softmax_kernel(queries, keys))  # (..., M, N)
+    sums = queries.unsqueeze(-2) + keys.unsqueeze(-3)  # (..., M, N, d)
+    covariance = torch.expm1(sums @ sums.mT) / d_r  # (..., M, N, N)
+    outputs = (a @ values).unsqueeze(-2)  # (..., M, 1, d_v)
+    lever = a.unsqueeze(-1) * (values.unsqueeze(-3) - outputs)  # (..., M, N, d_v)
+    return (lever * (covariance @ lever)).sum(-2)  # (..., M, d_v)
+
+
 def kernel_weights(kernel: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the attention matrix kernel / D, shape (..., M, N), D each query's sum over the keys it sees.
 
@@ -139,3 +155,13 @@ def kernel_weights(kernel: Tensor, mask: Tensor | None = None) -> Tensor:
     D = seen.sum(-1, keepdim=True)  # (..., M, 1)
     require(bool((D != 0).all()), "a query's kernel values sum to 0; show it a key, or use more features")
     return seen / D
+
+
+def exact_features(kernel: Tensor) -> Tensor:
+    """Return phi, shape (..., n, n), with phi phi^T = kernel: finite features, exact for these n tokens.
+
+    kernel: (..., n, n), symmetric and positive semidefinite, one row a token.
+    """
+    check_tokens("kernel", kernel, kernel.shape[-2])
+    eigenvalues, vectors = torch.linalg.eigh(kernel)
+    return vectors * eigenvalues.clamp(min=0).sqrt().unsqueeze(-2)  # (..., n, n)

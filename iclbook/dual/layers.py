@@ -83,3 +83,37 @@ def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 
     # (..., H, M, 1, d_out): every query is a batch entry with targets of its own
     heads = dual_attention(queries.unsqueeze(-2), views, targets, hidden, own=own, eta=eta)
     return heads.squeeze(-2).sum(-3) + after.constant
+
+
+def encoder_dual(layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return `layer(tokens)`, (B, N, width), by training on maps frozen at the answer; mask as in `layer_dual`.
+
+    The answer must be known first: the gates and deviations are read off a forward pass up to each of them.
+    Pre-norm and post-norm, ReLU and GELU. Raises InputError unless the layer is batch first and in eval mode.
+    """
+    attn, hidden = layer.self_attn, None if mask is None else ~mask
+    require(attn.batch_first, "the layer must be batch first; build it with batch_first=True")
+    require(not layer.training, "dropout would change the layer at every call; call layer.eval() first")
+    seen = layer.norm1(tokens) if layer.norm_first else tokens  # what attention reads
+    heads, _ = attn(seen, seen, seen, attn_mask=hidden, need_weights=False)
+    bias = 0 if attn.out_proj.bias is None else attn.out_proj.bias
+    x, start = tokens + heads, add_residual(tokens + bias)  # (B, N, width)
+    name = getattr(layer.activation, "__name__", str(layer.activation))
+    if layer.norm_first:
+        block = frozen_feed_forward(layer.norm2(x), layer.linear1, layer.linear2, name)
+        after = block.after(frozen_layer_norm(x, layer.norm2)).with_residual()
+    else:
+        y = layer.norm1(x)
+        block = frozen_feed_forward(y, layer.linear1, layer.linear2, name).with_residual()
+        after = frozen_layer_norm(block(y), layer.norm2).after(block).after(frozen_layer_norm(x, layer.norm1))
+    return layer_dual(*_projections(attn, seen), after.after(start), mask)
+
+
+def _projections(attn: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scaled queries and keys (B, H, N, d), and values already through W_O (B, H, N, width)."""
+    H, width = attn.num_heads, attn.embed_dim
+    d = width // H
+    qkv = nn.functional.linear(tokens, attn.in_proj_weight, attn.in_proj_bias)  # (B, N, 3 width)
+    queries, keys, values = qkv.unflatten(-1, (3, H, d)).permute(2, 0, 3, 1, 4)  # each (B, H, N, d)
+    W_O = attn.out_proj.weight.unflatten(1, (H, d)).permute(1, 2, 0)  # (H, d, width)
+    return queries * d**-0.25, keys * d**-0.25, values @ W_O

@@ -1,10 +1,12 @@
-"""The dual loss as representation learning: what repeated steps do to W, and a measure of collapse."""
+"""The dual loss as representation learning: what repeated steps do to W, and two measures of collapse."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from iclbook.dual.kernel import check_tokens
-from iclbook.errors import require_sizes
+from iclbook.errors import require_nonnegative, require_sizes
 
 
 def repeated_steps(W_0: Tensor, G: Tensor, alpha: float, steps: int) -> Tensor:
@@ -30,3 +32,42 @@ def effective_rank(outputs: Tensor) -> Tensor:
     total = singular.sum(-1, keepdim=True)
     share = singular / total.where(total > 0, torch.ones_like(total))
     return torch.special.entr(share).sum(-1).exp() * (total.squeeze(-1) > 0)
+
+
+def mean_share(outputs: Tensor) -> Tensor:
+    """Return ||mean output||^2 / mean ||output||^2, shape (...), of outputs (..., N, d).
+
+    1 where all outputs are equal, 0 where they average to zero; 0 for a zero matrix too.
+    """
+    check_tokens("outputs", outputs)
+    energy = outputs.square().sum(-1).mean(-1)  # (...)
+    return outputs.mean(-2).square().sum(-1) / energy.where(energy > 0, torch.ones_like(energy))
+
+
+def negatives_growth(gram: Tensor, kernel: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a, b, c, scalars: E ||G_beta||_F^2 is proportional to a - 2 beta b + beta^2 c.
+
+    G_beta is the step's direction when every value loses beta times the mean value of one common set,
+    the expectation over values whose coordinates are drawn independently with covariance gram (N, N).
+    kernel: (N, N) over the demonstrations; negatives: bool (N,), not empty. beta = 2 b / c changes nothing.
+    """
+    share = negatives.to(gram.dtype) / negatives.sum()  # (N,)
+    row = kernel.sum(-1)  # (N,)
+    return (gram * kernel).sum(), share @ gram @ row, row.sum() * (share @ gram @ share)
+
+
+def align_two_views(
+    U: Tensor, W: Tensor, M: Tensor, rate: float, steps: int, *, learn_targets: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (U, W), steps + 1 times: gradient ascent on tr(U M W^T) = sum_i (U h_i)^T W phi_i.
+
+    U: (d_v, width) makes the targets, W: (d_v, d_r) the outputs, M = sum_i h_i phi_i^T (width, d_r). After
+    each step what was moved returns to Frobenius norm 1. U moves only with `learn_targets`.
+    """
+    require_sizes(steps=steps)
+    require_nonnegative(rate=rate)
+    yield U, W
+    for _ in range(steps):
+        U, W = (U + rate * W @ M.mT if learn_targets else U), W + rate * U @ M
+        U, W = (U / U.norm() if learn_targets else U), W / W.norm()
+        yield U, W

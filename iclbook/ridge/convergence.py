@@ -25,7 +25,7 @@ def covariance_root(covariance: Tensor) -> Tensor:
 
 @torch.no_grad()
 def weighted_attention(model: MultiHeadAttention, loss: PopulationLoss) -> Tensor:
-    """B_k = Zbar C_k for every token, with C_k = (softmax(V^T Q_1 v_k), ..., softmax(V^T Q_H v_k)) (eq. 13), (K, N, H)."""
+    """B_k = Zbar C_k for every token (yang2024 eq. 13), (K, N, H); C_k has the columns softmax(V^T Q_h v_k)."""
     return covariance_root(loss.covariance) @ model.attention().permute(2, 0, 1)
 
 
@@ -53,8 +53,8 @@ def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
     """An upper bound on the second derivative of L along any unit direction of (Q, alpha) (ours).
 
-    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F, error_norm = sqrt(sum_k ||delta_k||^2):
-    numbers, or tensors of one shape.
+    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F and error_norm =
+    sqrt(sum_k ||delta_k||^2) are numbers, or tensors of one shape.
     """
     slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
     bend = sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)  # second derivative of the error
@@ -116,8 +116,9 @@ class TheoryRule:
     @property
     def smoothness(self) -> float | Tensor:
         """M, the curvature bound along the whole path at the smallest gamma."""
-        return curvature_bound(gamma=self.gamma, b=self.b + HALF * self.zeta**0.5, sigma=self.sigma, radius=self.radius,
-                               w_norm=self.w_bound, error_norm=(2 * self.K * self.excess) ** 0.5, K=self.K)  # fmt: skip
+        b, error_norm = self.b + HALF * self.zeta**0.5, (2 * self.K * self.excess) ** 0.5
+        return curvature_bound(gamma=self.gamma, b=b, sigma=self.sigma, radius=self.radius,
+                               w_norm=self.w_bound, error_norm=error_norm, K=self.K)  # fmt: skip
 
     @property
     def rate_Q(self) -> float | Tensor:

@@ -186,6 +186,31 @@ def test_kernel_weights_are_the_softmax():
     )
 
 
+def test_attention_variance_is_the_jacobian_around_the_exact_covariance():
+    queries, keys, values = vectors((2, 3), 0.8, gen(32)), vectors((5, 3), 1.2, gen(33)), vectors((5, 2), 1.0, gen(34))
+    found = K.attention_variance(queries, keys, values, 7)
+    for query, row in zip(queries, found):
+        kernel = K.softmax_kernel(query[None], keys)
+        J = torch.autograd.functional.jacobian(lambda k: (K.kernel_weights(k) @ values)[0], kernel)[:, 0]
+        sums = query + keys
+        covariance = kernel.mT * kernel * torch.expm1(sums @ sums.mT) / 7
+        torch.testing.assert_close(row, (J @ covariance @ J.mT).diagonal(), rtol=1e-10, atol=0)
+        variance = K.positive_variance(query[None], keys, 7)[0]
+        torch.testing.assert_close(covariance.diagonal(), variance, rtol=1e-10, atol=0)
+
+
+def test_attention_variance_is_what_many_features_show():
+    queries, keys, d_r, draws = vectors((2, 3), 0.4, gen(35)), vectors((5, 3), 0.4, gen(36)), 500, []
+    g, exact = gen(37), (queries @ keys.mT).softmax(-1)
+    for _ in range(1500):
+        w = K.draw_directions(d_r, 3, generator=g)
+        phi_q, phi_k = (K.log_positive_features(t, w).exp() for t in (queries, keys))
+        draws.append((K.kernel_weights(phi_q @ phi_k.mT) - exact).square())
+    wanted = K.attention_variance(queries, keys, torch.eye(5, dtype=torch.float64), d_r)
+    ratio = torch.stack(draws) / wanted
+    assert ((ratio.mean(0) - 1).abs() < 4 * ratio.std(0) / 1500**0.5 + 0.02).all()  # 0.02: orders beyond the first
+
+
 def test_float32_stays_float32_and_close():
     keys, w = vectors((6, 4), 5.0, gen(24)), K.draw_directions(50, 4, generator=gen(25))
     results = []
@@ -207,6 +232,8 @@ def test_float32_stays_float32_and_close():
         (lambda: K.log_positive_features(torch.ones(2, 3), torch.ones(5, 2)), "w must have shape"),
         (lambda: K.log_gaussian_kernel(torch.ones(3), torch.ones(1, 3)), "must have shape"),
         (lambda: K.softmax_kernel(torch.ones(2, 0), torch.ones(1, 0)), "width 0"),
+        (lambda: K.attention_variance(torch.ones(1, 2), torch.ones(3, 2), torch.ones(3, 1), 0), "d_r must be"),
+        (lambda: K.attention_variance(torch.ones(1, 2), torch.ones(3, 2), torch.ones(2, 1), 5), "one value"),
         (lambda: K.kernel_weights(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool)), "show it a key"),
     ],
 )

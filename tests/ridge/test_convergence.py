@@ -1,4 +1,4 @@
-"""Theorem 1: derivatives against automatic differentiation, constants against brute force, claims against false data."""
+"""Theorem 1: derivatives against autograd, constants against brute force, claims against false data."""
 
 import math
 from dataclasses import replace
@@ -151,7 +151,8 @@ def test_theory_never_fails_along_a_path(seed):
         excess.append(loss(table)[0].item())
         zeta, _ = theory.conditioning(theory.weighted_attention(model, loss))
         drift = (model.Q.detach() - Q).norm().item()
-        inside.append(zeta.item() >= rule.zeta / 2 and drift <= rule.w_bound / rule.gamma and model.w.norm() <= rule.w_bound)
+        small = drift <= rule.w_bound / rule.gamma and model.w.norm() <= rule.w_bound
+        inside.append(zeta.item() >= rule.zeta / 2 and small)
 
     train(model, loss, make_optimizer(model, "gd", rule.rate_Q, gamma=rule.gamma), 100, record, range(101))
     assert all(inside)

@@ -21,7 +21,7 @@ LAYERS = (
     ("ridge", "dual", "bridge"),
     ("settings",),
     ("experiments",),
-    ("store", "claims", "plots"),
+    ("store", "claims", "plots", "drawing"),
     ("runner",),
     ("chapter", "cli", "__main__"),
 )

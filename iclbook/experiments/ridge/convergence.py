@@ -24,7 +24,8 @@ def thm1_inequalities(settings, point) -> pd.DataFrame:
     """Columns: seed, inequality, quantity ("instances", "violations", "tightest ratio"), value.
 
     The ratio is the larger side over the smaller side as the proof states them, so that 1 or more means it holds;
-    a violation is a ratio below 1 by more than rounding (1e-6). Instances whose smaller side is below 1e-10 are left out.
+    a violation is a ratio below 1 by more than rounding (1e-6). Instances whose smaller side is below 1e-10 are left
+    out.
     """
     generator = torch.Generator().manual_seed(point["seed"])
     found: dict[str, list[float]] = {}
@@ -55,7 +56,7 @@ def frozen_attention(settings, point) -> pd.DataFrame:
     M, mu = rule.b**2 / s.K, rule.zeta / s.K
     rate = 1 / M if point["rule"] == "1/M" else 2 / (M + mu)
     curve = _descend(model, loss, rate, 1.0, s.target, s.steps, freeze_Q=True)[1]
-    steps = [step for step in log_steps(s.steps) if step < len(curve)]
+    steps = [step for step in log_steps(s.steps) if step < len(curve) - 1] + [len(curve) - 1]
     exact = frozen_curve(B, -covariance_root(loss.covariance) @ loss.target, rate, torch.tensor(steps))
     first, last = (next(t for t, value in enumerate(curve) if value <= level * curve[0]) for level in (1e-16, 1e-22))
     rows = [

@@ -62,7 +62,8 @@ def model_pairs(N: int, K: int, d: int, m: int, H: int, count: int, generator: t
     move = P * _power(-3, 0.5, (count, 1, 1, 1), generator)
     moved = attention(Q + move, tokens, N) - attention(Q, tokens, N)  # (count, N, H, K)
     lengths = move.square().sum(dim=(1, 3)).sqrt()  # (count, H)
-    yield "attention against Q", (radius[:, None] ** 2 / 2**0.5 * lengths).ravel(), moved.norm(dim=1).amax(dim=2).ravel()
+    reach = radius[:, None] ** 2 / 2**0.5 * lengths  # (count, H)
+    yield "attention against Q", reach.ravel(), moved.norm(dim=1).amax(dim=2).ravel()
     shift = torch.linalg.matrix_norm(weighted(Q + move) - B, 2).amax(dim=1)  # (count,)
     yield "zeta against B", shift, (zeta.sqrt() - conditioning(weighted(Q + move))[0].sqrt()).abs()
     wild = w * _power(-2, 1, (count, 1, 1), generator)
@@ -77,14 +78,15 @@ def model_pairs(N: int, K: int, d: int, m: int, H: int, count: int, generator: t
     yield "curvature", bound, _curvature(Q, wild, problem, any_gamma)
 
     # In the region of the proof: Q in the ball, w no longer than its bound, excess no larger than at the start.
-    reach = torch.rand(count, generator=generator, dtype=Q.dtype) * rule.w_bound / gamma  # (count,)
-    near = Q + P * (reach / P.flatten(1).norm(dim=1))[:, None, None, None]
+    drift = torch.rand(count, generator=generator, dtype=Q.dtype) * rule.w_bound / gamma  # (count,)
+    near = Q + P * (drift / P.flatten(1).norm(dim=1))[:, None, None, None]
     yield "zeta in the ball", conditioning(weighted(near))[0], zeta / 2
     inside = _into_region(near, w, problem, rule, generator)
     value, gradient = _gradient(near, inside, problem, gamma)
     step = torch.rand(count, generator=generator, dtype=Q.dtype) * rule.rate_Q
     Q_grad, w_grad = _gradients(near, inside, problem)
-    after = excess(near - step[:, None, None, None] * Q_grad, inside - (gamma**2 * step)[:, None, None] * w_grad, *problem)
+    new_Q, new_w = near - step[:, None, None, None] * Q_grad, inside - (gamma**2 * step)[:, None, None] * w_grad
+    after = excess(new_Q, new_w, *problem)
     yield "descent", value - after, step / 2 * gradient
     yield "length of a step", (8 / mu).sqrt() * (value.sqrt() - after.sqrt()), step * gradient.sqrt()
     yield "contraction of a step", (1 - step * mu) * value, after

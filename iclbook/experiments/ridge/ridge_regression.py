@@ -62,7 +62,7 @@ def thm2(settings, point) -> pd.DataFrame:
     """Columns: seed, step, part, group, level, quantity, value; every part at steps evenly spaced on a log scale.
 
     training: "excess loss". columns (group "shown", "not shown"; level: quantile over tokens): relative distance of
-    a~_k from A_k. spectrum (level: index or quantile): singular values of the table a~, of A ("best table"), of B_k
+    a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of Z or its "complement". spectrum (level: index or quantile): singular values of the table a~, of A ("best table"), of B_k
     (median and smallest over k), and how many tokens a head attends to, exp(entropy).
     ridge (group: domain): root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to ridge's
     own root mean square. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ - y*^||^2, the same
@@ -82,6 +82,7 @@ def thm2(settings, point) -> pd.DataFrame:
         y = sample_labels(prompt_only(exact), tasks, generator=generator)  # (draws, N)
         draws[domain] = (y, label_energy(exact, y), {delta: energy_bound(domain, exact, delta) for delta in s.deltas})
     fine, coarse = log_steps(s.steps), set(log_steps(s.steps, per_decade=4))
+    inside = torch.linalg.pinv(exact.Z) @ exact.Z  # (N, N), onto the row space of Z
     rows = []
 
     def spectra(row, table):
@@ -101,6 +102,9 @@ def thm2(settings, point) -> pd.DataFrame:
         row = lambda *entry: rows.append((step, *entry[:-1], float(entry[-1])))  # noqa: E731
         excess = population(table)[0]
         row("training", "all", 0.0, "excess loss", excess)
+        within = inside @ (table - A)  # (N, K)
+        row("split", "row space", 0.0, "relative distance", within.norm() / A.norm())
+        row("split", "complement", 0.0, "relative distance", (table - A - within).norm() / A.norm())
         distance = (table - A).norm(dim=0) / A.norm(dim=0)  # (K,)
         for group, part in {"shown": distance[: s.N], "not shown": distance[s.N :]}.items():
             for level in (0.0, 0.5, 1.0):

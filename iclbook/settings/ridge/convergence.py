@@ -126,7 +126,7 @@ EXPERIMENTS = (
         item="Theorem 1, rate against K and H",
         chapter=CHAPTER,
         full=Thm1Rates(seeds=TEN),
-        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 64), multiples=(2.0, 1.4, 2.8), gammas=(1.0, 0.5)),
+        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 32), multiples=(2.0, 1.4, 2.8), gammas=(1.0, 0.5)),
         verify=dict(seeds=(0,), rules=("theory",)),
         rtol=1e-2,
     ),

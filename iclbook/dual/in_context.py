@@ -1,0 +1,45 @@
+"""The in-context regression task on which part II trains its attention layers, and that training."""
+
+import torch
+from torch import Tensor
+
+from iclbook.dual.attention import SelfAttention
+from iclbook.errors import require_nonnegative, require_sizes
+
+
+def sample_prompts(
+    count: int, N: int, d: int, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Return tokens [x; y], shape (count, N + 1, d + 1), the query's y set to 0, and the query's labels (count,).
+
+    x is uniform on [-1, 1]^d and y = w^T x, with w ~ N(0, I) drawn anew for each prompt.
+    """
+    require_sizes(count=count, N=N, d=d)
+    x = 2 * torch.rand(count, N + 1, d, generator=generator, dtype=dtype) - 1  # (count, N + 1, d)
+    w = torch.randn(count, d, 1, generator=generator, dtype=dtype)
+    tokens = torch.cat([x, x @ w], dim=-1)  # (count, N + 1, d + 1)
+    labels = tokens[:, -1, -1].clone()
+    tokens[:, -1, -1] = 0
+    return tokens, labels
+
+
+def train(
+    layer: SelfAttention, steps: int, *, N: int, batch: int = 256, rate: float = 3e-3, generator: torch.Generator
+) -> Tensor:
+    """Train `layer` in place by Adam on fresh prompts; return the loss before each step, shape (steps,).
+
+    The loss is the mean squared error of the query's y, which the layer gives as its output's last entry.
+    """
+    require_sizes(steps=steps, batch=batch)
+    require_nonnegative(rate=rate)
+    optimizer, losses = torch.optim.Adam(layer.parameters(), lr=rate), []
+    d = layer.W_Q.shape[-1] - 1
+    for _ in range(steps):
+        tokens, labels = sample_prompts(batch, N, d, generator=generator, dtype=layer.W_Q.dtype)
+        predicted = layer(tokens, last_only=True)[:, 0, -1]  # (batch,)
+        loss = (predicted - labels).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
