@@ -5,12 +5,15 @@ divides by the query's own deviation. Both depend on the answer, so the map is k
 Several layers need no code of their own: run each `SelfAttention` with `attend=dual_attention`.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from iclbook.dual.kernel import softmax_kernel
 from iclbook.dual.modified import dual_attention
+from iclbook.dual.one_step import KernelDualModel, one_at_a_time
 from iclbook.errors import InputError, require, require_shape
 
 GATES = {"relu": lambda z: (z > 0).to(z.dtype), "gelu": torch.special.ndtr}
@@ -117,3 +120,21 @@ def _projections(attn: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, T
     queries, keys, values = qkv.unflatten(-1, (3, H, d)).permute(2, 0, 3, 1, 4)  # each (B, H, N, d)
     W_O = attn.out_proj.weight.unflatten(1, (H, d)).permute(1, 2, 0)  # (H, d, width)
     return queries * d**-0.25, keys * d**-0.25, values @ W_O
+
+
+def single_steps(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the outputs (N + 1, B, M, d_v) of every query's own dual model, before and after each of its N steps.
+
+    queries, keys (B, M, d), values (B, M, d_v), M = N + 1 tokens, each a query. Step i shows every query the i-th of
+    the other tokens, in the prompt's order; a token hidden from it has target 0, so that its step does nothing.
+    """
+    M = keys.shape[-2]
+    seen = torch.ones(M, M, dtype=torch.bool) if mask is None else mask
+    shift = (queries @ keys.mT).amax((-2, -1)).reshape(-1, 1, 1, 1)  # (B, 1, 1, 1)
+    kernel = functools.partial(softmax_kernel, shift=shift)
+    D = (softmax_kernel(queries, keys, shift[..., 0]) * seen).sum(-1)  # (B, M)
+    others = torch.tensor([[i for i in range(M) if i != m] for m in range(M)])  # (M, N)
+    targets = values[:, others] * seen.gather(1, others).unsqueeze(-1)  # (B, M, N, d_v)
+    start = KernelDualModel.start(keys.unsqueeze(-2), values.unsqueeze(-2), D, kernel=kernel)
+    models = one_at_a_time(start, keys[:, others], targets)
+    return torch.stack([model(queries.unsqueeze(-2)).squeeze(-2) for model in models])

@@ -109,3 +109,16 @@ def one_at_a_time(model, views: Tensor, values: Tensor, alpha: float = 0.0) -> I
     for i in range(views.shape[-2]):
         model = model.step(views[..., i : i + 1, :], values[..., i : i + 1, :], alpha)
         yield model
+
+
+def expected_over_orders(parts: Tensor) -> Tensor:
+    """Return the mean of ||sum of the parts not yet shown||^2 over all orders, shape (N + 1, ...).
+
+    parts: (..., N, d_v), the c_i = p_i v_i that the N steps of `one_at_a_time` add. With m = N - t of them missing it
+    is (m / N) a + m (m - 1) / (N (N - 1)) (b - a), where a = sum_i ||c_i||^2 and b = ||sum_i c_i||^2.
+    """
+    check_tokens("parts", parts)
+    N = parts.shape[-2]
+    a, b = parts.square().sum((-2, -1)), parts.sum(-2).square().sum(-1)  # (...)
+    m = torch.arange(N, -1, -1, dtype=parts.dtype).reshape(-1, *[1] * a.ndim)  # (N + 1, ...)
+    return m / N * a + m * (m - 1) / max(N * (N - 1), 1) * (b - a)

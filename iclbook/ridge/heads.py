@@ -1,7 +1,7 @@
-"""What heads buy: what H heads can represent, and how well H random heads span (yang2024, section 3.3, Proposition 1).
+"""What heads buy: what H heads can represent, and what H random heads span (yang2024, section 3.3 and Prop. 1).
 
-One head gives column k of the table one sign, w[k] softmax(...). With two heads every column is in reach, and as long as
-the K tokens are independent one Q per head reaches all of them at once.
+One head gives column k of the table one sign, w[k] softmax(...). With two heads every column is in reach, and
+as long as the K tokens are independent one Q per head reaches all of them at once.
 """
 
 import torch
@@ -15,10 +15,11 @@ from iclbook.ridge.prompt import Dictionary
 
 
 def one_signed_fits(loss: PopulationLoss) -> tuple[Tensor, Tensor]:
-    """The best column of each sign for every token: fits (2, N, K), >= 0 at index 0 and <= 0 at index 1, and losses (2, K).
+    """(fits, losses): the best column of each sign for every token, (2, N, K), and its loss, (2, K).
 
-    losses[s, k] = min over x of sign s of (1/2) ||Zbar (x - A_k)||^2: a non-negative least-squares problem. A single head
-    gives column k one sign, so no Q and w bring L - L* below `losses.min(dim=0).values.mean()`.
+    Index 0: fits >= 0, index 1: fits <= 0. losses[s, k] = min over x of sign s of (1/2) ||Zbar (x - A_k)||^2:
+    a non-negative least-squares problem. A single head gives column k one sign, so no Q and w bring L - L* below
+    `losses.min(dim=0).values.mean()`.
     """
     root = torch.linalg.cholesky(loss.covariance).T  # (N, N), root^T root = Zbar^2
     right = root @ loss.target  # (N, K)
@@ -34,16 +35,16 @@ def one_signed_fits(loss: PopulationLoss) -> tuple[Tensor, Tensor]:
 def model_of_pieces(dictionary: Dictionary, pieces: Tensor, signs: Tensor) -> MultiHeadAttention:
     """A model whose table is sum_h signs[h] * pieces[h], one head a piece.
 
-    pieces: (H, N, K), every entry > 0; signs: (H, K). Head h has w[h, k] = signs[h, k] sum_n pieces[h, n, k] and a Q_h that
-    solves V^T Q_h V^ = log pieces[h]; softmax undoes the logarithm. Raises InputError where an entry is not positive or
-    the K tokens are dependent, as they are for K > d: then the logits cannot be chosen freely.
+    pieces: (H, N, K), every entry > 0; signs: (H, K). Head h has w[h, k] = signs[h, k] sum_n pieces[h, n, k] and a
+    Q_h that solves V^T Q_h V^ = log pieces[h]; softmax undoes the logarithm. Raises InputError where an entry is not
+    positive or the K tokens are dependent, as they are for K > d: then the logits cannot be chosen freely.
     """
     N, K, d, H = dictionary.N, dictionary.K, dictionary.d, len(pieces)
     require_shape("pieces", pieces, (None, N, K))
     require_shape("signs", signs, (H, K))
-    require(bool((pieces > 0).all()), "pieces must be positive in every entry; add a constant to both pieces, or a floor")
+    require(bool((pieces > 0).all()), "pieces must be positive in every entry; add a constant to each, or a floor")
     independent = K <= d and torch.linalg.matrix_rank(dictionary.tokens).item() == K
-    require(independent, f"the K={K} tokens of dimension d={d} are not independent; take K <= d and distinct directions")
+    require(independent, f"the K={K} tokens of dimension d={d} are dependent; take K <= d and distinct directions")
     left, right = torch.linalg.pinv(dictionary.V.T), torch.linalg.pinv(dictionary.tokens)  # (d, N), (K, d)
     model = MultiHeadAttention(dictionary, H, generator=torch.Generator(), beta=0.0)
     with torch.no_grad():
@@ -53,7 +54,7 @@ def model_of_pieces(dictionary: Dictionary, pieces: Tensor, signs: Tensor) -> Mu
 
 
 def best_one_head_model(dictionary: Dictionary, floor: float = 1e-30) -> MultiHeadAttention:
-    """One head at the lower bound of `one_signed_fits`, up to `floor`: softmax has no zeros, so it is never quite attained."""
+    """One head at the lower bound of `one_signed_fits`, up to `floor`: softmax has no zeros to attain it with."""
     fits, losses = one_signed_fits(PopulationLoss.of(dictionary))
     best = losses.argmin(dim=0)  # (K,)
     piece = fits.abs()[best, :, torch.arange(dictionary.K)].T.clamp_min(floor)  # (N, K)
@@ -81,9 +82,10 @@ def effective_parameters(N: int, K: int, d: int, H: int) -> int:
 def table_jacobian(model: MultiHeadAttention) -> Tensor:
     """Derivative of the table in w and in U_h = V^T Q_h, through which alone Q_h acts, (N K, H (N d + K)).
 
-        d a~[n, k] / d U_h[j, :] = w[h, k] S[n, h, k] (delta_nj - S[j, h, k]) v_k^T,   d a~[n, k] / d w[h, k] = S[n, h, k]
+        d a~[n, k] / d U_h[j, :] = w[h, k] S[n, h, k] (delta_nj - S[j, h, k]) v_k^T
+        d a~[n, k] / d w[h, k] = S[n, h, k]
 
-    For tokens with N <= d independent ones in the prompt, U_h takes every value, so the rank is that of the map from Q, w.
+    While the N <= d tokens of the prompt are independent, U_h takes every value: the rank is that of (Q, w) -> table.
     """
     S = model.attention()  # (N, H, K)
     N, H, K = S.shape

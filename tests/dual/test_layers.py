@@ -8,6 +8,7 @@ from torch import nn
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.layers import (
     add_residual,
+    encoder_dual,
     frozen_feed_forward,
     frozen_layer_norm,
     layer_dual,
@@ -26,16 +27,6 @@ def encoder(seed, width=6, heads=2, hidden=9, **options):
     for p in layer.parameters():
         nn.init.normal_(p, std=0.7, generator=gen(seed))
     return layer
-
-
-def through_output(attention: nn.MultiheadAttention, tokens):
-    """Its scaled queries and keys (B, H, N, d), and values already through W_O (B, H, N, width)."""
-    batch, n, width = tokens.shape
-    heads, d = attention.num_heads, width // attention.num_heads
-    qkv = (tokens @ attention.in_proj_weight.T + attention.in_proj_bias).reshape(batch, n, 3, heads, d)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, d)
-    w_out = attention.out_proj.weight.reshape(width, heads, d).permute(1, 2, 0)  # (H, d, width)
-    return q * d**-0.25, k * d**-0.25, v @ w_out
 
 
 @EXAMPLES
@@ -67,22 +58,7 @@ def test_pytorchs_whole_layer_is_one_step_on_frozen_maps(activation, norm_first,
     mask = torch.ones(8, 8, dtype=torch.bool).tril() if is_causal else None
     with torch.no_grad():
         wanted = peer(h, src_mask=None if mask is None else ~mask)
-        seen = peer.norm1(h) if norm_first else h
-        heads, _ = peer.self_attn(seen, seen, seen, attn_mask=None if mask is None else ~mask)
-        x = h + heads  # the state after attention's residual connection
-        bias = peer.self_attn.out_proj.bias
-        start = add_residual(h + bias)
-        if norm_first:
-            norm = frozen_layer_norm(x, peer.norm2)
-            block = frozen_feed_forward(peer.norm2(x), peer.linear1, peer.linear2, activation)
-            after = block.after(norm).with_residual().after(start)
-        else:
-            norm = frozen_layer_norm(x, peer.norm1)
-            y = peer.norm1(x)
-            block = frozen_feed_forward(y, peer.linear1, peer.linear2, activation).with_residual()
-            last = frozen_layer_norm(block(y), peer.norm2)
-            after = last.after(block).after(norm).after(start)
-        trained = layer_dual(*through_output(peer.self_attn, seen), after, mask)
+        trained = encoder_dual(peer, h, mask)
     torch.testing.assert_close(trained, wanted, **CLOSE)
 
 

@@ -111,6 +111,15 @@ def test_label_energy_bound_holds_for_the_worst_task_of_its_norm(N, m, tau):
     assert rr.label_energy_bound(D, 2 * B, delta) == pytest.approx(4 * rr.label_energy_bound(D, B, delta))
 
 
+@pytest.mark.parametrize(("B", "delta", "tau"), [(1.0, 0.1, 0.3), (3.0, 0.01, 2.0)])
+def test_label_energy_bound_by_hand_for_one_token_and_one_basis_function(B, delta, tau):
+    D = dictionary(N=1, m=1, tau=tau)
+    z, t = D.Z.item(), math.log(1 / delta)
+    variance, chi_square = z**2 + tau, 1 + 2 * t**0.5 + 2 * t
+    expected = B**2 * (abs(z) / variance**0.5 + (tau / variance * chi_square) ** 0.5) ** 2
+    assert rr.label_energy_bound(D, B, delta) == pytest.approx(expected)
+
+
 @given(st.floats(1e-3, 1e3), st.floats(1e-2, 1e2), st.floats(1e-12, 1.0), st.floats(1e-4, 0.9))
 def test_iteration_count_is_the_first_that_suffices(excess, energy, precision, contraction):
     T = rr.iteration_count(excess, energy, precision, contraction)

@@ -33,7 +33,7 @@ def _behaves(alpha, path) -> bool:
 def repeating_does_not_collapse(tables, threshold) -> Outcome:
     """Largest relative change of the outputs' effective rank from the first step to the last, at alpha = 0."""
     table = tables["ren2024/repeated-steps"]
-    chosen = table[(table["alpha"] == 0) & (table["quantity"] == "effective rank of outputs")]
+    chosen = table[(table["alpha"] == 0) & (table["quantity"] == "effective rank of directions")]
     wide = chosen.pivot(index=["seed", "r"], columns="step", values="value")
     return at_most((wide[wide.columns.max()] / wide[1] - 1).abs().max(skipna=False), threshold)
 
@@ -53,7 +53,7 @@ def negatives_do_not_bound_w(tables, threshold) -> Outcome:
 def collapse_needs_learned_targets(tables, threshold) -> Outcome:
     """Largest effective rank at the end where the targets learn; where they are fixed it must exceed 1.5."""
     table = tables["ren2024/learned-targets"]
-    last = table[(table["step"] == table["step"].max()) & (table["quantity"] == "effective rank of outputs")]
+    last = table[(table["step"] == table["step"].max()) & (table["quantity"] == "effective rank of directions")]
     learned, fixed = (last[last["targets"] == name]["value"] for name in ("learned", "fixed"))
     largest = learned.max(skipna=False)
     holds = largest <= threshold and (fixed > 1.5).all() and set(last["negatives"]) == {"none", "all"}

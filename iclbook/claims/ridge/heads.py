@@ -27,7 +27,7 @@ def prop1_full_rank(tables, threshold) -> Outcome:
 
 
 def prop1_needs_distinct_tokens(tables, threshold) -> Outcome:
-    """The smaller of two shares of draws: rank N for tokens with entries of two values, rank N - 1 with two equal tokens."""
+    """The smaller of two shares of draws: rank N for two-valued entries, rank N - 1 with two equal tokens."""
     signs, N = _ranks(tables, "signs")
     equal, _ = _ranks(tables, "equal")
     shares = _full_rank(signs, N).mean(), _full_rank(equal, N - 1).mean()

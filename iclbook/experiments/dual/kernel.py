@@ -24,7 +24,7 @@ def kernel_identity(settings, point) -> pd.DataFrame:
             keys = keys * torch.rand(s.N, 1, generator=generator, dtype=torch.float64)
             keys[0] = 0
             norms = queries.norm(dim=-1, keepdim=True).square() / 2 + keys.norm(dim=-1).square() / 2  # (N, N)
-            factored = norms.exp() * K.log_gaussian_kernel(queries, keys).exp()
+            factored = (norms + K.log_gaussian_kernel(queries, keys)).exp()  # one by one they under- and overflow
             exact = K.softmax_kernel(queries, keys)
 
             w = K.draw_directions(s.d_r, width, generator=generator)

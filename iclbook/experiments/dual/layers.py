@@ -1,17 +1,21 @@
 """Whole layers and stacks of layers as dual models: identities on random prompts, and what partial training gives."""
 
-import functools
-
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.in_context import sample_prompts
-from iclbook.dual.kernel import softmax_kernel
-from iclbook.dual.layers import GATES, add_residual, encoder_dual, frozen_feed_forward, frozen_layer_norm, layer_dual
+from iclbook.dual.layers import (
+    GATES,
+    add_residual,
+    encoder_dual,
+    frozen_feed_forward,
+    frozen_layer_norm,
+    layer_dual,
+    single_steps,
+)
 from iclbook.dual.modified import dual_attention
-from iclbook.dual.one_step import KernelDualModel, one_at_a_time
 
 FLOAT = torch.float64
 
@@ -87,11 +91,13 @@ def transformer_layer(settings, point) -> pd.DataFrame:
 def attention_stack(settings, point) -> pd.DataFrame:
     """Columns: depth, seed, trial, residual_connections ("yes"/"no"), mask, quantity, value.
 
-    "residual": the stack run as a sequence of trained models against the stack itself, at every token. "movement": how
-    far the demonstrations that enter the last layer move, relative to their size, when only the query's token changes.
+    "residual": the stack run as a sequence of trained models against the stack itself, at every token. "rounding": what
+    rounding should do to it, by disturbing every layer's output by epsilon (1 + largest score), relatively. "largest
+    score": over the layers. "movement": how far the demonstrations that enter the last layer move, relative to their
+    size, when only the query's token changes.
     """
     s, rows, depth = settings, [], point["depth"]
-    g = torch.Generator().manual_seed(point["seed"])
+    g, of_noise = (torch.Generator().manual_seed(point["seed"] + shift) for shift in (0, 1_000_000))
     for trial in range(s.trials):
         n = int(torch.randint(2, s.N_max + 2, (1,), generator=g))
         heads = int(torch.randint(1, s.heads_max + 1, (1,), generator=g))
@@ -101,37 +107,24 @@ def attention_stack(settings, point) -> pd.DataFrame:
         for connected in ("no", "yes"):
             for mask_name in ("full", "causal"):
                 mask = causal(n) if mask_name == "causal" else None
-                plain, trained, moved = tokens, tokens, other
+                plain, trained, noisy, moved, scores = tokens, tokens, tokens, other, []
                 for layer in layers:
                     entering, entering_moved = plain[:, :-1], moved[:, :-1]
-                    keep = connected == "yes"
-                    plain, trained, moved = (
-                        layer(plain, mask) + keep * plain,
-                        layer(trained, mask, attend=dual_attention) + keep * trained,
-                        layer(moved, mask) + keep * moved,
-                    )
+                    queries, keys, _ = layer.project(plain)
+                    scores.append((queries @ keys.mT).abs().max().item())
+
+                    def run(x, **kwargs):
+                        return layer(x, mask, **kwargs) + (x if connected == "yes" else 0)  # noqa: B023
+
+                    plain, trained, noisy, moved = run(plain), run(trained, attend=dual_attention), run(noisy), run(moved)
+                    noise = torch.randn(noisy.shape, generator=of_noise, dtype=FLOAT)
+                    noisy = noisy + torch.finfo(FLOAT).eps * (1 + scores[-1]) * noise * noisy.abs().max()
                 row = (trial, connected, mask_name)
                 rows.append((*row, "residual", _residual(trained, plain)))
+                rows.append((*row, "rounding", _residual(noisy, plain)))
+                rows.append((*row, "largest score", max(scores)))
                 rows.append((*row, "movement", _residual(entering_moved, entering)))
     return pd.DataFrame(rows, columns=["trial", "residual_connections", "mask", "quantity", "value"])
-
-
-def single_steps(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Outputs (N + 1, B, M, d_v) of every query's own dual model, before and after each of its N steps.
-
-    queries, keys (B, M, d), values (B, M, d_v), M = N + 1 tokens, each a query. Step i shows every query the i-th of
-    the other tokens, in the prompt's order; a token hidden from it has target 0, so that its step does nothing.
-    """
-    M = keys.shape[-2]
-    seen = torch.ones(M, M, dtype=torch.bool) if mask is None else mask
-    shift = (queries @ keys.mT).amax((-2, -1)).reshape(-1, 1, 1, 1)  # (B, 1, 1, 1)
-    kernel = functools.partial(softmax_kernel, shift=shift)
-    D = (softmax_kernel(queries, keys, shift[..., 0]) * seen).sum(-1)  # (B, M)
-    others = torch.tensor([[i for i in range(M) if i != m] for m in range(M)])  # (M, N)
-    targets = values[:, others] * seen.gather(1, others).unsqueeze(-1)  # (B, M, N, d_v)
-    start = KernelDualModel.start(keys.unsqueeze(-2), values.unsqueeze(-2), D, kernel=kernel)
-    models = one_at_a_time(start, keys[:, others], targets)
-    return torch.stack([model(queries.unsqueeze(-2)).squeeze(-2) for model in models])
 
 
 def _mean_and_error(name: str, samples: Tensor) -> list[tuple]:

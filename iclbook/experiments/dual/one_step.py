@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.in_context import sample_prompts, train
 from iclbook.dual.kernel import draw_directions, exp_shifted, kernel_weights, log_positive_features, softmax_kernel
-from iclbook.dual.one_step import DualModel, KernelDualModel, one_at_a_time
+from iclbook.dual.one_step import DualModel, KernelDualModel, expected_over_orders, one_at_a_time
 
 CHUNK = 200_000  # features of one token, times prompts, held at once
 
@@ -71,17 +71,6 @@ def thm31(settings, point) -> pd.DataFrame:
                 rows.append((trial, kernel, quantity, residual))
         rows.append((trial, "exact", "largest score", (query @ keys.mT).abs().max().item()))
     return pd.DataFrame(rows, columns=["trial", "kernel", "quantity", "value"])
-
-
-def expected_over_orders(parts: Tensor) -> Tensor:
-    """E ||sum of the parts not yet shown||^2 over random orders, shape (N + 1, ...), from parts (..., N, d_v).
-
-    With m = N - t parts missing: (m / N) a + m (m - 1) / (N (N - 1)) (b - a), a = sum_i ||c_i||^2, b = ||sum_i c_i||^2.
-    """
-    N = parts.shape[-2]
-    a, b = parts.square().sum((-2, -1)), parts.sum(-2).square().sum(-1)  # (...)
-    m = torch.arange(N, -1, -1, dtype=parts.dtype).reshape(-1, *[1] * a.ndim)  # (N + 1, ...)
-    return m / N * a + m * (m - 1) / max(N * (N - 1), 1) * (b - a)
 
 
 def fig3_left(settings, point) -> pd.DataFrame:

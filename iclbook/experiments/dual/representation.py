@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from iclbook.dual import representation
 from iclbook.dual.attention import SelfAttention
@@ -58,10 +59,14 @@ def random_prompt(settings, generator: torch.Generator) -> Prompt:
 
 
 def spread(outputs: Tensor) -> dict[str, float]:
-    """The two measures of collapse of outputs (N, d_v)."""
+    """The two measures of collapse of outputs (N, d_v), taken of their directions.
+
+    Lengths are divided out: ||phi(k)||^2 = exp(||k||^2), so one long key would pass for a collapse.
+    """
+    directions = normalize(outputs, dim=-1)  # (N, d_v)
     return {
-        "effective rank of outputs": representation.effective_rank(outputs).item(),
-        "mean share of outputs": representation.mean_share(outputs).item(),
+        "effective rank of directions": representation.effective_rank(directions).item(),
+        "mean share of directions": representation.mean_share(directions).item(),
     }
 
 
@@ -71,7 +76,7 @@ def repeated_steps(settings, point) -> pd.DataFrame:
     ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that norms do not depend on the scale of phi.
     Quantities: "norm" ||W_t|| / ||G||; "distance from closed form", relative to the larger of ||W_t|| and ||G||;
     "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G"; eta times "loss",
-    in ||G||^2; the two measures of collapse of the outputs W_t phi(k_i), i <= N.
+    in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
     """
     s = settings
     require(len(s.r) == len(s.beta), f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}")
@@ -136,8 +141,8 @@ def negatives_growth(settings, point) -> pd.DataFrame:
 def learned_targets(settings, point) -> pd.DataFrame:
     """Columns: targets, negatives, seed, step, quantity, value.
 
-    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the two measures of collapse
-    of the outputs W phi(k_i).
+    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the measures of
+    `spread` of the outputs W phi(k_i), i <= N.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

@@ -18,7 +18,7 @@ def one_head(settings, point) -> pd.DataFrame:
 
     Quantities: "excess loss"; "bound, trained signs" (the lower bound for the signs that w has then); "share of best
     signs" and "share of first signs" (tokens whose w has the sign of the bound, of the first look). At step 0 also
-    "bound" (the better sign of every token) and, for K <= d, "explicit Q" (the excess loss of the head that attains it).
+    "bound" (the better sign of every token) and, for K <= d, "explicit Q" (the excess of the head that attains it).
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -31,7 +31,8 @@ def one_head(settings, point) -> pd.DataFrame:
         with torch.no_grad():
             rows.append((0, "explicit Q", loss(heads.best_one_head_model(dictionary)())[0].item()))
 
-    model = MultiHeadAttention(dictionary, 1, generator=generator.manual_seed(1000 * (1 + point["seed"]) + point["start"]))
+    generator.manual_seed(1000 * (1 + point["seed"]) + point["start"])
+    model = MultiHeadAttention(dictionary, 1, generator=generator)
     if point["w_start"] == "best fit":
         with torch.no_grad():
             model.w.copy_(fits.sum(dim=1).gather(0, best[None]))  # (1, K)
@@ -40,7 +41,7 @@ def one_head(settings, point) -> pd.DataFrame:
     looks, step, table, running = log_steps(s.max_steps // s.check), 0, model().detach(), True
     while running:
         excess, negative = loss(table)[0].item(), (model.w[0] < 0).long()  # (), (K,)
-        first = negative if step <= s.check else first  # noqa: F821
+        first = negative if step <= s.check else first
         if step:
             schedule.step(excess)
         running = step < s.max_steps and optimizer.param_groups[0]["lr"] >= s.last_rate
@@ -96,8 +97,8 @@ def two_heads(settings, point) -> pd.DataFrame:
 def prop1(settings, point) -> pd.DataFrame:
     """Columns: tokens, seed, beta, H, draw, quantity, value. Each value is the worst over the K tokens.
 
-    Quantities: "rank" (numerical, float64) and "smallest singular value" of B_k, which is the min(N, H)-th. Draw 0 holds
-    H = 1..2N, the first H heads of one draw; the other draws hold H = N and 2N, at beta = 1.
+    Quantities: "rank" (numerical, float64) and "smallest singular value" of B_k, which is the min(N, H)-th. Draw 0
+    holds H = 1..2N, the first H heads of one draw; the other draws hold H = N and 2N, at beta = 1.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -119,7 +120,7 @@ def prop1(settings, point) -> pd.DataFrame:
 
 
 def altered(tokens: torch.Tensor, kind: str) -> torch.Tensor:
-    """Tokens (d, K) of another kind, made of drawn ones: see the settings `Prop1`. Raises InputError for an unknown kind."""
+    """Tokens (d, K) of another kind, made of drawn ones: see `Prop1`. Raises InputError for an unknown kind."""
     if kind in ("unit", "gaussian"):
         return tokens
     if kind == "signs":

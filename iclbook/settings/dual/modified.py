@@ -19,7 +19,7 @@ class ModifiedForms(Settings):
     autograd_norm: float = 2.0
     c: float = 1.0
     hidden: int = 16
-    prompts: int = 100
+    prompts: int = 60
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ class OneHead(Settings):
     """One head, trained from several starts, beside the lower bound of two non-negative fits a token.
 
     w_start: "zero" is the paper's w^(0) = 0; "best fit" gives w the signs and sizes of the bound (ours).
-    Adam starts at `rate`; the loss is looked at every `check` steps. The rate is halved when two looks running bring less
-    than a relative `improvement`, and training stops once it is below `last_rate`, or after `max_steps`.
+    Adam starts at `rate`; the loss is looked at every `check` steps. The rate is halved when two looks in a row fail
+    to improve on the best loss by a relative `improvement`; training stops once it is below `last_rate`, or at
+    `max_steps`.
     """
 
     N: int = 30
@@ -52,7 +53,7 @@ class TwoHeads(Settings):
 class Prop1(Settings):
     """Singular values of every B_k at random initialisation, for H = 1..2N heads and for many draws of Q.
 
-    tokens: "unit" Gaussian directions; "signs" entries +-1/sqrt(d); "equal" unit, the second token a copy of the first;
+    tokens: "unit" Gaussian directions; "signs" entries +-1/sqrt(d); "equal" unit, the second a copy of the first;
     "gaussian" raw standard Gaussian. Every kind is drawn with beta = 1, unit tokens with all of `betas`.
     """
 

@@ -29,7 +29,7 @@ EXPERIMENTS = (
         item="What is learned (ours)",
         chapter="ridge/prompt",
         full=OneDictionary(seeds=(0, 1, 2, 3, 4)),
-        quick=OneDictionary(seeds=(0,), steps=1_000, prompts=10),
+        quick=OneDictionary(seeds=(0,), steps=2_000, prompts=20),
         verify=dict(seeds=(0,)),
     ),
 )
