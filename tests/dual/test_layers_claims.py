@@ -59,6 +59,15 @@ def test_claims_on_false_tables(name, experiment, select, change, tables):
     assert claim.check({**tables, experiment: table}).verdict == "not reproduced"
 
 
+def test_a_stack_above_the_threshold_is_partly_reproduced_only_where_rounding_explains_it(tables):
+    table, claim = tables[STACK].copy(), all_claims()["ren2024/attention-stack"]
+    deep = (table["depth"] == 2) & (table["trial"] == 1) & (table["mask"] == "full")
+    table.loc[deep & (table["quantity"] == "residual"), "value"] = 1e-9
+    for rounding, verdict in ((1e-8, "partly"), (1e-10, "not reproduced"), (np.nan, "not reproduced")):
+        table.loc[deep & (table["quantity"] == "rounding"), "value"] = rounding
+        assert claim.check({STACK: table}).verdict == verdict
+
+
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_single_steps_show_one_token_at_a_time(is_causal):
     """Against attention's own weights: after t steps a query has its own token and the first t others that it sees."""

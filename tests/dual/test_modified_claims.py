@@ -5,7 +5,10 @@ import itertools
 import pandas as pd
 import pytest
 
+from iclbook import runner
 from iclbook.claims import all_claims
+from iclbook.dual import modified
+from iclbook.settings.catalogue import find
 
 FORMS = {
     "regularised": ["single steps, decay once", "rival: single steps, decay at each", "rival: the whole output scaled"],
@@ -85,3 +88,33 @@ def weights(gain=0.5, share=0.1):
 )
 def test_negatives_spread_outputs_tells_three_cases_apart(change, verdict):
     assert all_claims()["ren2024/negatives-spread-outputs"].check(weights(**change)).verdict == verdict
+
+
+def verdicts():
+    """The three form claims on a small run of today's code."""
+    experiment = find("ren2024/modified-forms")
+    table, _ = runner.compute(experiment, experiment.settings("quick", seeds=(7,), prompts=5))
+    tables = {experiment.id: table}
+    return {name: all_claims()[f"ren2024/{name}-form"].check(tables).verdict for name in FORMS}
+
+
+def test_todays_code_keeps_the_forms():
+    assert set(verdicts().values()) == {"reproduced"}
+
+
+@pytest.mark.parametrize(
+    ("function", "broken", "fails"),
+    [
+        ("regularise", lambda weights, own, alpha: weights * (1 - alpha), {"regularised"}),
+        ("regularise", lambda weights, own, alpha: weights * (1 + alpha * own.double()), {"regularised"}),
+        ("subtract_negatives", lambda weights, demos, negatives, beta: weights, {"negative"}),
+        (
+            "subtract_negatives",
+            lambda weights, demos, negatives, beta: weights - beta * modified.negative_shares(negatives, weights.dtype),
+            {"negative"},  # p_demo forgotten
+        ),
+    ],
+)
+def test_the_forms_fail_on_broken_code(monkeypatch, function, broken, fails):
+    monkeypatch.setattr(modified, function, broken)
+    assert {name for name, verdict in verdicts().items() if verdict != "reproduced"} == fails

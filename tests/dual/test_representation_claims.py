@@ -5,7 +5,10 @@ import itertools
 import pandas as pd
 import pytest
 
+from iclbook import runner
 from iclbook.claims import all_claims
+from iclbook.dual import representation
+from iclbook.settings.catalogue import find
 
 ALPHAS = (-0.1, 0.0, 0.5, 2.0, 2.1)
 
@@ -82,3 +85,23 @@ def test_a_regime_that_was_not_measured_is_not_reproduced():
     for alpha in (0.0, 2.0, 2.1, -0.1):
         part = {"ren2024/repeated-steps": table[table["alpha"] != alpha]}
         assert claim.check(part).verdict == "not reproduced"
+
+
+def small_run(name, **changes):
+    experiment = find(f"ren2024/{name}")
+    table, _ = runner.compute(experiment, experiment.settings("quick", seeds=(7, 8), **changes))
+    return {experiment.id: table}
+
+
+def test_todays_code_keeps_the_claims():
+    tables = small_run("repeated-steps") | small_run("negatives-growth") | small_run("learned-targets")
+    names = ("linear-loss-no-bound-on-w", "negatives-do-not-bound-w", "collapse-needs-learned-targets")
+    assert {all_claims()[f"ren2024/{name}"].check(tables).verdict for name in names} == {"reproduced"}
+
+
+def test_the_claims_fail_on_broken_code(monkeypatch):
+    steps, growth = representation.repeated_steps, representation.negatives_growth
+    monkeypatch.setattr(representation, "repeated_steps", lambda W, G, alpha, n: steps(W, G, alpha / 2, n))
+    assert all_claims()["ren2024/linear-loss-no-bound-on-w"].check(small_run("repeated-steps")).verdict == "not reproduced"
+    monkeypatch.setattr(representation, "negatives_growth", lambda *x: tuple(y * z for y, z in zip(growth(*x), (1, 1, 0.5))))
+    assert all_claims()["ren2024/negatives-do-not-bound-w"].check(small_run("negatives-growth")).verdict == "not reproduced"

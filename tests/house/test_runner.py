@@ -11,7 +11,7 @@ import pytest
 
 from iclbook import runner
 from iclbook.errors import InputError
-from iclbook.settings.catalogue import CATALOGUE, find
+from iclbook.settings.catalogue import find
 
 
 
@@ -87,12 +87,3 @@ def test_verify_agrees_with_itself_and_sees_a_changed_number(store, lemma5):
     assert not runner.verify(lemma5, store)["ok"]
     store.write(lemma5, "full", lemma5.full, table[table["table"] != "zero"], seconds, force=True)
     assert runner.verify(lemma5, store)["missing"] == 4
-
-
-@pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=list(CATALOGUE))
-def test_every_stored_result_is_computed_again_in_part(experiment):
-    """The book's own results: `verify` agrees with each of them."""
-    from iclbook.store import Store
-
-    report = runner.verify(experiment, Store())
-    assert report["ok"], report

@@ -18,8 +18,16 @@ def transformer_layer(tables, threshold) -> Outcome:
 
 
 def attention_stack(tables, threshold) -> Outcome:
-    """Largest residual over depths, residual connections, masks, trials and seeds."""
-    return at_most(_values(tables["ren2024/attention-stack"], quantity="residual").max(skipna=False), threshold)
+    """Largest residual over depths, residual connections, masks, trials and seeds.
+
+    Partly, where a residual is above the threshold but every one is at most what rounding should do to that stack.
+    """
+    table = tables["ren2024/attention-stack"]
+    keys = ["depth", "seed", "trial", "residual_connections", "mask"]
+    wide = table.pivot(index=keys, columns="quantity", values="value")
+    outcome = at_most(wide["residual"].max(skipna=False), threshold)
+    rounding = (wide["residual"] <= wide["rounding"]).all()
+    return Outcome("partly", outcome.measured) if rounding and outcome.verdict != "reproduced" else outcome
 
 
 def layer_map_belongs_to_the_answer(tables, threshold) -> Outcome:

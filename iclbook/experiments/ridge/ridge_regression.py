@@ -62,8 +62,9 @@ def thm2(settings, point) -> pd.DataFrame:
     """Columns: seed, step, part, group, level, quantity, value; every part at steps evenly spaced on a log scale.
 
     training: "excess loss". columns (group "shown", "not shown"; level: quantile over tokens): relative distance of
-    a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of Z or its "complement". spectrum (level: index or quantile): singular values of the table a~, of A ("best table"), of B_k
-    (median and smallest over k), and how many tokens a head attends to, exp(entropy).
+    a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of Z or its "complement".
+    spectrum (level: index or quantile): singular values of the table a~, of A ("best table", at step 0), the largest and
+    smallest of B_k (median and smallest over k), and how many tokens a head attends to, exp(entropy).
     ridge (group: domain): root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to ridge's
     own root mean square. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ - y*^||^2, the same
     of (L - L*) ||Zbar^{-1} y||^2, the high-probability bound, and the share of draws above it.
@@ -89,13 +90,16 @@ def thm2(settings, point) -> pd.DataFrame:
         attention = model.attention().double()  # (N, H, K)
         features = feature_spectrum(attention, population.covariance)  # (K, N)
         tokens = torch.special.entr(attention).sum(dim=0).exp()  # (H, K)
-        values = {"table": torch.linalg.svdvals(table), "best table": torch.linalg.svdvals(A)}
-        values |= {"features, median": features.median(dim=0).values, "features, smallest": features.min(dim=0).values}
-        for group, spectrum in values.items():
-            for index, value in enumerate(spectrum):
-                row("spectrum", group, index + 1, "singular value", value)
+        for index, value in enumerate(torch.linalg.svdvals(table)):
+            row("spectrum", "table", index + 1, "singular value", value)
+        for index in (0, -1):
+            row("spectrum", "features, median", index % s.N + 1, "singular value", features[:, index].median())
+            row("spectrum", "features, smallest", index % s.N + 1, "singular value", features[:, index].min())
         for level in (0.0, 0.5, 1.0):
             row("spectrum", "attention", level, "tokens attended", tokens.quantile(level))
+
+    for index, value in enumerate(torch.linalg.svdvals(A)):
+        rows.append((0, "spectrum", "best table", index + 1, "singular value", value.item()))
 
     def record(step: int, table: torch.Tensor) -> None:
         table = table.double()  # (N, K)
@@ -124,7 +128,10 @@ def thm2(settings, point) -> pd.DataFrame:
                 row("bound", domain, delta, "share above", (error > excess * bounds[delta]).double().mean())
 
     loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
-    train(model, loss, make_optimizer(model, "adam", s.rate), s.steps, record, fine)
+    optimizer = make_optimizer(model, "adam", s.rate)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5 ** (1 / s.half_life))
+    optimizer.register_step_post_hook(lambda *_: schedule.step())
+    train(model, loss, optimizer, s.steps, record, fine)
     return pd.DataFrame(rows, columns=["step", "part", "group", "level", "quantity", "value"])
 
 

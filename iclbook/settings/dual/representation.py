@@ -26,7 +26,7 @@ class RepeatedSteps(RandomLayer):
     alphas: tuple[float, ...] = (-0.1, 0.0, 0.5, 1.0, 1.5, 2.0, 2.1)
     r: tuple[int, ...] = (0, 3, 7, 15)
     beta: tuple[float, ...] = (0.0, 0.5, 1.0, 1.0)
-    recorded: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50, 100, 199, 200)
+    recorded: tuple[int, ...] = (*range(11), 20, 50, 100, 199, 200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ EXPERIMENTS = (
         item="the dual loss (ours: the step repeated)",
         chapter="dual/representation",
         full=RepeatedSteps(seeds=(0, 1, 2, 3, 4)),
-        quick=RepeatedSteps(seeds=(0, 1), recorded=(0, 1, 2, 5, 10, 20, 49, 50)),
+        quick=RepeatedSteps(seeds=(0, 1), recorded=(*range(11), 20, 49, 50)),
         verify=dict(seeds=(0,)),
         rtol=1e-6,
         atol=1e-9,

@@ -17,7 +17,8 @@ class Theorem2(Settings):
     m: int = 20
     H: int = 64
     tau: float = 0.01
-    rate: float = 1e-3
+    rate: float = 2e-3
+    half_life: int = 2_000  # of the rate, in steps
     steps: int = 8_000
     dtype: str = "float32"
     test_tasks: int = 1_000
