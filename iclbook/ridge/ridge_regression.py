@@ -58,8 +58,8 @@ def label_energy_bound(dictionary: Dictionary, B: float, delta: float) -> float:
     """A number that ||Zbar^{-1} y||^2 exceeds with probability at most delta, for any task with ||lambda|| <= B.
 
     y = Z^T lambda + e with e ~ N(0, tau ||lambda||^2 I). By the triangle inequality the root of the number is
-    B (||Zbar^{-1} Z^T|| + sqrt(tau q)), q the `chi_square_bound` with the eigenvalues of Zbar^{-2} as weights. Ours: the
-    paper's constants did not reach us.
+    B (||Zbar^{-1} Z^T|| + sqrt(tau q)), q the `chi_square_bound` with the eigenvalues of Zbar^{-2} as weights.
+    Ours: the paper's constants did not reach us.
     """
     require_nonnegative(B=B)
     root = _covariance_root(dictionary)  # (N, N), lower

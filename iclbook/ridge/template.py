@@ -1,7 +1,7 @@
 """Which template the trained model chooses: two ridge penalties side by side (yang2024, Lemma 4 and Figure 3).
 
-Theorem 2's limit y*^ does ridge regression with penalty m tau, Lemma 4's template has N tau. Both are ridge tables, so
-everything about them is a sum over the singular values of Z, with tasks of mean 0 and variance 1 (Assumption 1).
+Theorem 2's limit y*^ does ridge regression with penalty m tau, Lemma 4's template has N tau. Both are ridge tables,
+so everything about them is a sum over the singular values of Z. Tasks have mean 0 and variance 1 (Assumption 1).
 """
 
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def ridge_behaviour(dictionary: Dictionary, penalty: float) -> Behaviour:
     """Norm, residual and true error of ridge with this penalty, from the singular values s_j of Z (ours).
 
     With noise n = m tau and penalty c > 0: norm sum s^2 (s^2 + n) / (s^2 + c)^2; residual (1/N) sum (s^2 + n) c^2 /
-    (s^2 + c)^2 over all N directions; error sum p_j (c^2 + n s^2) / (s^2 + c)^2 over all m, p_j the tokens' mean power.
+    (s^2 + c)^2 over all N directions; error sum p_j (c^2 + n s^2) / (s^2 + c)^2 over all m. p_j: mean power.
     """
     require(penalty > 0, f"penalty must be positive, got {penalty!r}")
     N, m, noise = dictionary.N, dictionary.m, dictionary.m * dictionary.tau

@@ -31,6 +31,10 @@ def test_training_lowers_the_loss_below_that_of_predicting_zero():
     assert losses.shape == (300,) and not losses.requires_grad
     late = losses[-100:]
     assert late.mean() + 4.5 * late.std() / 10 < 2 / 3  # E y^2 = d / 3
+    tokens, labels = sample_prompts(2_000, 15, 2, generator=gen(4))
+    with torch.no_grad():
+        gain = labels.square() - (layer(tokens, last_only=True)[:, 0, -1] - labels).square()
+    assert gain.mean() > 4.5 * gain.std() / 2_000**0.5  # on prompts of its own, with the labels as they are
 
 
 @pytest.mark.parametrize(

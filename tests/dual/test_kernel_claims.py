@@ -7,7 +7,7 @@ import torch
 
 from iclbook.claims import all_claims
 from iclbook.claims.dual.kernel import log_slopes
-from iclbook.dual.kernel import log_gaussian_kernel
+from iclbook.dual.kernel import attention_variance, draw_directions, log_gaussian_kernel
 from iclbook.experiments.dual.kernel import projected_prompt
 from iclbook.settings.catalogue import find
 
@@ -93,6 +93,26 @@ def test_errors_of_the_experiment_approach_their_first_order_values():
         distance = abs(table[f"{part} MSE"] - table[f"{part} MSE first order"])
         assert distance < 5 * table[f"{part} MSE error"] + 0.05 * table[f"{part} MSE"]
     assert table["kernel MSE"] == pytest.approx(table["kernel MSE exact"], rel=0.5)
+
+
+def test_two_draws_by_hand():
+    experiment = find("ren2024/fig27-error")
+    s = experiment.settings("quick", d_r=(10,), draws=2, features=("iid",))
+    table = experiment.function()(s, {"squared_sum": 9.0, "seed": 0}).query("d_r > 0").set_index("quantity")["value"]
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = projected_prompt(15, 11, 9.0, generator)
+    w = torch.stack([draw_directions(10, 11, generator=generator) for _ in range(2)])[:, None]  # (2, 1, d_r, d)
+    kernel = (queries @ keys.T).exp()
+    sums = queries[:, None] + keys  # (16, 16, d)
+    estimate = kernel * (sums @ w.mT - sums.square().sum(-1, keepdim=True) / 2).exp().mean(-1)  # (2, 16, 16)
+    matrix = estimate / estimate.sum(-1, keepdim=True) - (queries @ keys.T).softmax(-1)
+    wanted = {
+        "kernel MSE": (estimate / kernel - 1).square().mean(), "matrix MSE": matrix.square().mean(), "matrix MAE": matrix.abs().mean(),
+        "output MSE": (matrix @ values).square().mean(), "output MAE": (matrix @ values).abs().mean(),
+        "output MSE first order": attention_variance(queries, keys, values, 10).mean(),
+    }  # fmt: skip
+    for name, value in wanted.items():
+        assert table[name] == pytest.approx(value.item(), rel=1e-9), name
 
 
 def test_heat_maps_are_attention_matrices():

@@ -11,7 +11,11 @@ from iclbook.dual import modified
 from iclbook.settings.catalogue import find
 
 FORMS = {
-    "regularised": ["single steps, decay once", "rival: single steps, decay at each", "rival: the whole output scaled"],
+    "regularised": [
+        "single steps, decay once",
+        "rival: single steps, decay at each",
+        "rival: the whole output scaled",
+    ],
     "augmented": ["the formula as written", "rival: g2 after the scale"],
     "negative": ["rival: the query's own value changed too"],
 }
@@ -19,7 +23,7 @@ STEPS = ["the kernel twin's step", "sum of weights", "autograd's step"]
 
 
 def forms(changes=None, without=()):
-    """Two seeds and norms on which the three forms hold; `changes`: {(modification, norm, quantity): value}."""
+    """Two seeds on which the forms hold; `changes`: {(modification, norm, quantity): value}."""
     rows = []
     for seed, norm, (modification, names) in itertools.product((0, 1), (1.0, 20.0), FORMS.items()):
         for name in names + STEPS:
@@ -62,7 +66,9 @@ def test_another_modifications_error_does_not_count():
 def weights(gain=0.5, share=0.1):
     """Outputs of plain attention and of two negatives for two seeds; the second seed's last one is given."""
     rows = []
-    for seed, (modification, strength, r) in itertools.product((0, 1), (("plain", 0.0, 0), ("negative", 0.5, 3), ("negative", 1.0, 15))):
+    for seed, (modification, strength, r) in itertools.product(
+        (0, 1), (("plain", 0.0, 0), ("negative", 0.5, 3), ("negative", 1.0, 15))
+    ):
         last = (seed, r) == (1, 15)
         found = {
             "gain over plain": (0.0 if r == 0 else gain if last else 0.5, 0.02),
@@ -110,7 +116,9 @@ def test_todays_code_keeps_the_forms():
         ("subtract_negatives", lambda weights, demos, negatives, beta: weights, {"negative"}),
         (
             "subtract_negatives",
-            lambda weights, demos, negatives, beta: weights - beta * modified.negative_shares(negatives, weights.dtype),
+            lambda weights, demos, negatives, beta: (
+                weights - beta * modified.negative_shares(negatives, weights.dtype)
+            ),
             {"negative"},  # p_demo forgotten
         ),
     ],

@@ -82,11 +82,13 @@ def test_mean_share_at_the_ends_and_as_one_less_the_scatter():
 
 
 def test_negatives_growth_against_monte_carlo():
-    """Values with covariance `gram` over the tokens; the mean ratio within 5 standard errors, several beta."""
+    """Values with covariance `gram` over the tokens: the mean ratio within 5 standard errors."""
     n, draws = 9, 40_000
     root, keys = (torch.randn(n, d, generator=gen(21 + d), dtype=torch.float64) for d in (n, 3))
     gram, kernel = root @ root.T, softmax_kernel(keys, keys)
-    values = torch.einsum("nm,smv->snv", root, torch.randn(draws, n, 2, generator=gen(23), dtype=torch.float64))
+    values = torch.einsum(
+        "nm,smv->snv", root, torch.randn(draws, n, 2, generator=gen(23), dtype=torch.float64)
+    )
     negatives = torch.arange(n) % 3 == 0
     a, b, c = negatives_growth(gram, kernel, negatives)
     square = lambda v: torch.einsum("snv,nm,smv->s", v, kernel, v)  # noqa: E731

@@ -1,4 +1,4 @@
-"""The claims of *A representation-learning problem* on tables where they hold, and on tables where they do not."""
+"""The claims of *A representation-learning problem* on true data, on false data, and on broken code."""
 
 import itertools
 
@@ -14,7 +14,7 @@ ALPHAS = (-0.1, 0.0, 0.5, 2.0, 2.1)
 
 
 def repeated(changes=None):
-    """Two seeds, with and without negatives, on which every claim holds; `changes`: {(alpha, step, quantity): value}."""
+    """Two seeds on which every claim holds; `changes`: {(alpha, step, quantity): value}."""
     rows = []
     for seed, r, alpha, step in itertools.product((0, 1), (0, 3), ALPHAS, (0, 1, 100, 200)):
         distance = float("nan") if alpha == 0 else 0.7 * abs(1 - alpha) ** step
@@ -36,7 +36,9 @@ def frame(rows, columns):
 def growth(**changes):
     rows = []
     for seed, (r, predicted) in itertools.product((0, 1), ((1, 1.8), (15, 0.9))):
-        found = {"measured": predicted + 0.01, "predicted": predicted, "standard error": 0.01} | changes.get(f"r{r}", {})
+        found = {"measured": predicted + 0.01, "predicted": predicted, "standard error": 0.01} | changes.get(
+            f"r{r}", {}
+        )
         rows += [(seed, r, 1.0, name, value) for name, value in found.items()]
     return {"ren2024/negatives-growth": frame(rows, "seed r beta quantity value")}
 
@@ -54,7 +56,10 @@ FALSE = [
     ("linear-loss-no-bound-on-w", repeated({(0.5, 100, "distance from closed form"): 1e-9})),
     ("linear-loss-no-bound-on-w", repeated({(0.5, 100, "distance from closed form"): NAN})),
     ("linear-loss-no-bound-on-w", repeated({(0.0, 200, "norm"): 50.0})),  # bounded without regularisation
-    ("linear-loss-no-bound-on-w", repeated({(0.5, 200, "distance from G / alpha"): 0.1})),  # no limit inside (0, 2)
+    (
+        "linear-loss-no-bound-on-w",
+        repeated({(0.5, 200, "distance from G / alpha"): 0.1}),
+    ),  # no limit inside (0, 2)
     ("linear-loss-no-bound-on-w", repeated({(2.0, 200, "distance from G / alpha"): 0.0})),  # a limit at 2
     ("linear-loss-no-bound-on-w", repeated({(2.1, 200, "distance from G / alpha"): 1.0})),  # bounded beyond 2
     ("linear-loss-no-bound-on-w", repeated({(-0.1, 200, "distance from G / alpha"): 1.0})),
@@ -102,6 +107,24 @@ def test_todays_code_keeps_the_claims():
 def test_the_claims_fail_on_broken_code(monkeypatch):
     steps, growth = representation.repeated_steps, representation.negatives_growth
     monkeypatch.setattr(representation, "repeated_steps", lambda W, G, alpha, n: steps(W, G, alpha / 2, n))
-    assert all_claims()["ren2024/linear-loss-no-bound-on-w"].check(small_run("repeated-steps")).verdict == "not reproduced"
-    monkeypatch.setattr(representation, "negatives_growth", lambda *x: tuple(y * z for y, z in zip(growth(*x), (1, 1, 0.5))))
-    assert all_claims()["ren2024/negatives-do-not-bound-w"].check(small_run("negatives-growth")).verdict == "not reproduced"
+    assert (
+        all_claims()["ren2024/linear-loss-no-bound-on-w"].check(small_run("repeated-steps")).verdict
+        == "not reproduced"
+    )
+    monkeypatch.setattr(
+        representation, "negatives_growth", lambda *x: tuple(y * z for y, z in zip(growth(*x), (1, 1, 0.5)))
+    )
+    assert (
+        all_claims()["ren2024/negatives-do-not-bound-w"].check(small_run("negatives-growth")).verdict
+        == "not reproduced"
+    )
+
+
+def test_negatives_reach_the_learned_targets_run():
+    """All demonstrations as negatives centre the targets: fixed targets then lose their common direction."""
+    table = small_run("learned-targets")["ren2024/learned-targets"]
+    fixed = table[(table["targets"] == "fixed") & (table["step"] == table["step"].max())]
+    share = fixed[fixed["quantity"] == "mean share of directions"].pivot(
+        index="seed", columns="negatives", values="value"
+    )
+    assert (share["all"] < share["none"] / 2).all()

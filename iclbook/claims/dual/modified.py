@@ -43,8 +43,13 @@ def negatives_spread_outputs(tables, threshold) -> Outcome:
     keys = ["seed", "modification", "strength", "r"]
     wide = table[table["index"] == 0].pivot(index=keys, columns=["quantity", "statistic"], values="value")
     negative, plain = (wide.xs(name, level="modification") for name in ("negative", "plain"))
-    gain = (negative["gain over plain", "mean"] / negative["gain over plain", "standard error"]).min(skipna=False)
+    gain = (negative["gain over plain", "mean"] / negative["gain over plain", "standard error"]).min(
+        skipna=False
+    )
     share = ("mean share of outputs", "mean")
-    falls = all((part[share] < plain[share].xs(seed, level="seed").item()).all() for seed, part in negative.groupby("seed"))
+    falls = all(
+        (part[share] < plain[share].xs(seed, level="seed").item()).all()
+        for seed, part in negative.groupby("seed")
+    )
     verdict = "reproduced" if falls and gain >= threshold else "partly" if falls else "not reproduced"
     return Outcome(verdict, float(gain))

@@ -6,7 +6,7 @@ CONVERGED = 1e-6  # in units of ||G||
 
 
 def linear_loss_no_bound_on_w(tables, threshold) -> Outcome:
-    """Largest distance of the trained W_t from its closed form; every alpha must also behave as its regime says."""
+    """Largest distance of the trained W_t from its closed form; every alpha must behave as its regime says."""
     table = tables["ren2024/repeated-steps"]
     wide = table.pivot(index=["seed", "r", "beta", "alpha", "step"], columns="quantity", values="value")
     largest = wide["distance from closed form"].max(skipna=False)
@@ -15,11 +15,13 @@ def linear_loss_no_bound_on_w(tables, threshold) -> Outcome:
         for (_, _, _, alpha), path in wide.groupby(level=["seed", "r", "beta", "alpha"])
     )
     regimes = {0.0, 2.0} <= set(table["alpha"]) and table["alpha"].min() < 0 and table["alpha"].max() > 2
-    return Outcome("reproduced" if as_said and regimes and largest <= threshold else "not reproduced", float(largest))
+    return Outcome(
+        "reproduced" if as_said and regimes and largest <= threshold else "not reproduced", float(largest)
+    )
 
 
 def _behaves(alpha, path) -> bool:
-    """Whether W_t grows in proportion to t, tends to G / alpha, alternates around it, or leaves it geometrically."""
+    """Whether W_t grows like t, tends to G / alpha, alternates around it, or leaves it geometrically."""
     norm, distance, last = path["norm"], path["distance from G / alpha"], path.index.max()
     if alpha == 0:
         return norm[last] >= last / 2 * norm[1]
@@ -31,7 +33,7 @@ def _behaves(alpha, path) -> bool:
 
 
 def repeating_does_not_collapse(tables, threshold) -> Outcome:
-    """Largest relative change of the outputs' effective rank from the first step to the last, at alpha = 0."""
+    """Largest relative change of the effective rank from the first step to the last, at alpha = 0."""
     table = tables["ren2024/repeated-steps"]
     chosen = table[(table["alpha"] == 0) & (table["quantity"] == "effective rank of directions")]
     wide = chosen.pivot(index=["seed", "r"], columns="step", values="value")
@@ -53,7 +55,9 @@ def negatives_do_not_bound_w(tables, threshold) -> Outcome:
 def collapse_needs_learned_targets(tables, threshold) -> Outcome:
     """Largest effective rank at the end where the targets learn; where they are fixed it must exceed 1.5."""
     table = tables["ren2024/learned-targets"]
-    last = table[(table["step"] == table["step"].max()) & (table["quantity"] == "effective rank of directions")]
+    last = table[
+        (table["step"] == table["step"].max()) & (table["quantity"] == "effective rank of directions")
+    ]
     learned, fixed = (last[last["targets"] == name]["value"] for name in ("learned", "fixed"))
     largest = learned.max(skipna=False)
     holds = largest <= threshold and (fixed > 1.5).all() and set(last["negatives"]) == {"none", "all"}

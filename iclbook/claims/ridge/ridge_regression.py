@@ -23,7 +23,7 @@ def thm2_ridge_limit(tables, threshold) -> Outcome:
 
 
 def thm2_unseen_tasks(tables, threshold) -> Outcome:
-    """Largest relative difference from ridge on tokens not shown, over seeds and three kinds of tasks never trained on."""
+    """Largest relative difference from ridge on tokens not shown, over seeds and three kinds of new tasks."""
     rows = _at_end(tables["yang2024/thm2"], "ridge", "relative difference").set_index("group")["value"]
     return at_most(rows.loc[list(UNSEEN_TASKS)].max(skipna=False), threshold)
 
@@ -42,9 +42,9 @@ def thm2_error_bound(tables, threshold) -> Outcome:
 def thm2_iteration_complexity(tables, threshold) -> Outcome:
     """Smallest ratio of promised to measured iterations, over precisions and seeds.
 
-    A precision that was not reached counts where the promise falls within the steps taken, and then against the claim.
-    Also wanted: zeta stays above half its start along every path, as the promise assumes, and every step contracts at
-    least as promised.
+    A precision that was not reached counts against the claim where the promise falls within the steps taken.
+    Also wanted: zeta stays above half its start along every path, as the promise assumes, and every step
+    contracts at least as promised.
     """
     table = tables["yang2024/thm2-iterations"]
     counts = table[table["precision"] > 0].pivot(index=["seed", "precision"], columns="quantity", values="value")
@@ -64,7 +64,7 @@ def attention_converges_to_a(tables, threshold) -> Outcome:
 
 
 def thm2_noiseless_template(tables, threshold) -> Outcome:
-    """Largest relative error, after training, of predictions on tokens not shown and of the template read off them.
+    """Largest relative error, after training, on tokens not shown and of the template read off them.
 
     Also wanted: the table itself stays at least 0.1 away from A, relatively: predictions converge, weights do not.
     """

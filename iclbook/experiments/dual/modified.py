@@ -1,4 +1,4 @@
-"""Modified attention: each closed form against its gradient step, and what each does to the attention matrix."""
+"""Modified attention: each closed form against its gradient step, and what it does to the attention matrix."""
 
 import functools
 import statistics
@@ -16,11 +16,18 @@ from iclbook.dual.one_step import KernelDualModel
 from iclbook.dual.representation import effective_rank, mean_share
 from iclbook.errors import require
 
-RIVAL = "rival: "  # quantities that start so are forms that must not agree: their median is kept, not their largest
+RIVAL = "rival: "  # a form that must not agree: the median of its distances is kept, not the largest
 
 
 def autograd_step(
-    keys: Tensor, values: Tensor, query: Tensor, *, alpha: float = 0.0, beta: float = 0.0, negatives=(), eta: float = 0.7
+    keys: Tensor,
+    values: Tensor,
+    query: Tensor,
+    *,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    negatives=(),
+    eta: float = 0.7,
 ) -> Tensor:
     """f(q) after one step of autograd on the loss as it is written, (1, d_v), with an explicit W.
 
@@ -53,7 +60,7 @@ def modified_forms(settings, point) -> pd.DataFrame:
 
     Quantities: closed form against "the kernel twin's step", and at small norms against "autograd's step";
     "sum of weights" against 1 - alpha p_own - beta p_demo; regularised: "single steps, decay once"; augmented:
-    "the formula as written". Quantities that start with "rival: " are wrong forms, and the median of their distances.
+    "the formula as written". Quantities that start with "rival: " are the median distances of wrong forms.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -72,23 +79,31 @@ def modified_forms(settings, point) -> pd.DataFrame:
 
 def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[str, dict[str, float]]:
     """{modification: {quantity: distance}} on one prompt of random size."""
-    sizes = [int(torch.randint(1, high + 1, (1,), generator=generator)) for high in (s.N_max, *[s.width_max] * 3)]
+    sizes = [
+        int(torch.randint(1, high + 1, (1,), generator=generator)) for high in (s.N_max, *[s.width_max] * 3)
+    ]
     N, d, d_v, width = sizes
     u = torch.rand(2, generator=generator, dtype=torch.float64)
-    alpha, beta, r = (3.5 * u[0] - 1).item(), (2 * u[1]).item(), int(torch.randint(1, N + 1, (1,), generator=generator))
+    alpha, beta = (3.5 * u[0] - 1).item(), (2 * u[1]).item()
+    r = int(torch.randint(1, N + 1, (1,), generator=generator))
 
     def draw(rows: int, columns: int, norm: float) -> Tensor:
         return norm * normalize(torch.randn(rows, columns, generator=generator, dtype=torch.float64), dim=-1)
 
-    keys, query, values, tokens = draw(N + 1, d, norm), draw(1, d, norm), draw(N + 1, d_v, 1.0), draw(N + 1, width, norm)
-    views = {f"g{i}": Augment(d, s.c, hidden=s.hidden, generator=generator, dtype=torch.float64) for i in (1, 2)}
+    keys, query = draw(N + 1, d, norm), draw(1, d, norm)
+    values, tokens = draw(N + 1, d_v, 1.0), draw(N + 1, width, norm)
+    views = {
+        f"g{i}": Augment(d, s.c, hidden=s.hidden, generator=generator, dtype=torch.float64) for i in (1, 2)
+    }
     layer = SelfAttention(width, d, generator=generator, output=False, dtype=torch.float64, **views)
     by_autograd = norm <= s.autograd_norm
     with torch.no_grad():
         augmented = _augmented(tokens, layer)
     return {
-        "regularised": _regularised(keys, values, query, alpha) | _steps(keys, values, query, by_autograd, alpha=alpha),
-        "negative": _negative(keys, values, query, beta, r) | _steps(keys, values, query, by_autograd, beta=beta, r=r),
+        "regularised": _regularised(keys, values, query, alpha)
+        | _steps(keys, values, query, by_autograd, alpha=alpha),
+        "negative": _negative(keys, values, query, beta, r)
+        | _steps(keys, values, query, by_autograd, beta=beta, r=r),
         "augmented": augmented | _steps(*_projected(tokens, layer), by_autograd),
     }
 
@@ -98,9 +113,10 @@ def _distance(found: Tensor, closed: Tensor, values: Tensor) -> float:
 
 
 def _steps(keys, values, query, by_autograd: bool, *, alpha=0.0, beta=0.0, r=0) -> dict[str, float]:
-    """The closed form against one gradient step, taken in two ways, and the sum of its weights against the formula."""
+    """The closed form against one gradient step, taken in two ways; the sum of its weights against the formula."""
     change = {"alpha": alpha, "beta": beta, "r": r}
-    closed, p = attention(query, keys, values, **change), attention_weights(query, keys)  # (1, d_v), (1, N + 1)
+    closed = attention(query, keys, values, **change)  # (1, d_v)
+    p = attention_weights(query, keys)  # (1, N + 1)
     total = attention_weights(query, keys, **change).sum(-1)
     twin = dual_attention(query, keys, values, **change, eta=0.7)
     found = {
@@ -152,15 +168,17 @@ def _augmented(tokens, layer) -> dict[str, float]:
 def modified_weights(settings, point) -> pd.DataFrame:
     """Columns: seed, modification, strength, r, quantity, index, statistic ("mean", "standard error"), value.
 
-    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix: "sum of weights" of a row;
-    "share of negative weights"; "spectral radius"; "effective rank of weights"; "singular value" (index 1, 2, ...);
-    and of the N + 1 outputs: "effective rank of outputs", its "gain over plain", "mean share of outputs".
+    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix: "sum of weights"
+    of a row; "share of negative weights"; "spectral radius"; "effective rank of weights"; "singular value",
+    with index 1, 2, ...; and of the N + 1 outputs: "effective rank of outputs", its "gain over plain", "mean share of outputs".
     """
     s = settings
     require(len(s.r) == len(s.beta), f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}")
     generator = torch.Generator().manual_seed(point["seed"])
     layer = SelfAttention(s.width, s.head_size, generator=generator, output=False, dtype=torch.float64)
-    mlps = [Augment(s.head_size, 1.0, hidden=s.hidden, generator=generator, dtype=torch.float64) for _ in range(2)]
+    mlps = [
+        Augment(s.head_size, 1.0, hidden=s.hidden, generator=generator, dtype=torch.float64) for _ in range(2)
+    ]
     tokens = torch.randn(s.prompts, s.N + 1, s.width, generator=generator, dtype=torch.float64)
     runs = [("plain", 0.0, 0, {})]
     runs += [("regularised", alpha, 0, {"alpha": alpha}) for alpha in s.alphas]
@@ -187,7 +205,9 @@ def modified_weights(settings, point) -> pd.DataFrame:
             "mean share of outputs": mean_share(outputs),
         }
         numbered = {(name, 0): each for name, each in found.items()}
-        numbered |= {("singular value", i): each for i, each in enumerate(torch.linalg.svdvals(weights).unbind(-1), 1)}
+        numbered |= {
+            ("singular value", i): each for i, each in enumerate(torch.linalg.svdvals(weights).unbind(-1), 1)
+        }
         for (name, index), each in numbered.items():
             error = (each.std() / s.prompts**0.5).item()
             rows.append((modification, strength, r, name, index, "mean", each.mean().item()))

@@ -19,7 +19,8 @@ from iclbook.errors import require
 class Prompt:
     """One random prompt through one random head. h: (N + 1, width), query last; values: (N + 1, d_v).
 
-    phi: (N + 2, N + 2), exact features of the N + 1 keys and then the query; scores: (N,), of the demonstrations.
+    phi: (N + 2, N + 2), exact features of the N + 1 keys and then the query; scores: (N,), the
+    demonstrations' q^T k.
     """
 
     h: Tensor
@@ -32,7 +33,7 @@ class Prompt:
         return (self.phi[:-1] @ self.phi[-1]).sum()
 
     def targets(self, r: int, beta: float) -> Tensor:
-        """The demonstrations' values, (N, d_v), less beta times the mean of the r lowest-scored; r = 0: as they are."""
+        """The demonstrations' values, (N, d_v), less beta times the mean of the r lowest-scored, if any."""
         demos = self.values[:-1]
         if r == 0:
             return demos
@@ -45,7 +46,7 @@ class Prompt:
 
 
 def random_prompt(settings, generator: torch.Generator) -> Prompt:
-    """A prompt of `settings` (N, width, head_size). The kernel is divided by the largest of exp(q^T k): D <= N + 1."""
+    """A prompt of `settings` (N, width, head_size); the kernel is divided by its largest value at the query."""
     s = settings
     layer = SelfAttention(s.width, s.head_size, generator=generator, output=False, dtype=torch.float64)
     h = torch.randn(s.N + 1, s.width, generator=generator, dtype=torch.float64)
@@ -73,10 +74,10 @@ def spread(outputs: Tensor) -> dict[str, float]:
 def repeated_steps(settings, point) -> pd.DataFrame:
     """Columns: seed, r, beta, alpha, step, quantity, value; W_t is what t calls of DualModel.step give.
 
-    ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that norms do not depend on the scale of phi.
-    Quantities: "norm" ||W_t|| / ||G||; "distance from closed form", relative to the larger of ||W_t|| and ||G||;
-    "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G"; eta times "loss",
-    in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
+    ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends on the scale
+    of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form", relative to the larger of ||W_t||
+    and ||G||; "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G"; eta
+    times "loss", in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
     """
     s = settings
     require(len(s.r) == len(s.beta), f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}")
@@ -108,9 +109,9 @@ def repeated_steps(settings, point) -> pd.DataFrame:
 
 
 def negatives_growth(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2, W_V ~ N(0, 1 / width).
+    """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2.
 
-    Quantities: "measured" over `draws` of W_V, its "standard error" (of a ratio of means, by linearisation),
+    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a ratio of means, by linearisation),
     "predicted" from `representation.negatives_growth`, and "break-even beta" 2 b / c of that r.
     """
     s = settings

@@ -22,12 +22,12 @@ from iclbook.ridge.ridge_regression import (
 from iclbook.ridge.training import log_steps, make_optimizer, train
 from iclbook.ridge.unseen import sampled_distance
 
-MOMENTS = {"in-domain": (0.0, 1.0), "out-of-domain": (1.0, 2.0)}  # mean and standard deviation of a task's entries
+MOMENTS = {"in-domain": (0.0, 1.0), "out-of-domain": (1.0, 2.0)}  # mean, standard deviation of the entries
 DOMAINS = (*MOMENTS, "signs", "one basis function")
 
 
 def draw_tasks(domain: str, count: int, m: int, generator: torch.Generator) -> torch.Tensor:
-    """Tasks of a domain, (count, m): the paper's two, entries +-1, or sqrt(m) times one basis function's coefficient."""
+    """Tasks of a domain, (count, m): the paper's two; entries +-1; or sqrt(m) times a unit vector."""
     if domain in MOMENTS:
         mean, std = MOMENTS[domain]
         return sample_tasks(count, m, generator=generator, mean=mean, std=std)
@@ -37,7 +37,7 @@ def draw_tasks(domain: str, count: int, m: int, generator: torch.Generator) -> t
 
 
 def energy_bound(domain: str, dictionary: Dictionary, delta: float) -> float:
-    """`label_energy_bound` for a domain: B = sqrt(m) holds for sure, or for Gaussian tasks with probability 1 - delta / 2."""
+    """`label_energy_bound` for a domain. B = sqrt(m); for Gaussian tasks a B that fails with probability delta / 2."""
     m = dictionary.m
     if domain not in MOMENTS:
         return label_energy_bound(dictionary, m**0.5, delta)
@@ -63,11 +63,11 @@ def thm2(settings, point) -> pd.DataFrame:
 
     training: "excess loss". columns (group "shown", "not shown"; level: quantile over tokens): relative distance of
     a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of Z or its "complement".
-    spectrum (level: index or quantile): singular values of the table a~, of A ("best table", at step 0), the largest and
-    smallest of B_k (median and smallest over k), and how many tokens a head attends to, exp(entropy).
-    ridge (group: domain): root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to ridge's
-    own root mean square. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ - y*^||^2, the same
-    of (L - L*) ||Zbar^{-1} y||^2, the high-probability bound, and the share of draws above it.
+    spectrum (level: index or quantile): singular values of the table a~, of A ("best table", at step 0), the largest
+    and smallest of B_k (median and smallest over k), and how many tokens a head attends to, exp(entropy).
+    ridge (group: domain): root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to
+    ridge's own. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ - y*^||^2, that of
+    (L - L*) ||Zbar^{-1} y||^2, the high-probability bound, and the share of draws above it.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -138,10 +138,10 @@ def thm2(settings, point) -> pd.DataFrame:
 def thm2_iterations(settings, point) -> pd.DataFrame:
     """Columns: seed, precision, quantity, value.
 
-    Per precision: the count "promised" by Theorem 1's rate with zeta_0 / 2, the first step at which the bound falls below
-    the precision when the "measured loss" enters it, and the first at which the (1 - delta) quantile of the "measured error"
-    does; NaN where `steps` do not suffice. At precision 0: the steps taken, zeta at the start and its minimum along the path, the
-    promised contraction and the smallest measured one, and at the end the relative difference from ridge on tokens not shown.
+    Per precision: the count "promised" by Theorem 1's rate with zeta_0 / 2; the first step at which the bound falls
+    below the precision when the "measured loss" enters it; the first at which the (1 - delta) quantile of the
+    "measured error" does; NaN where `steps` do not suffice. At precision 0: the steps taken, zeta at the start and its
+    minimum along the path, the promised and the smallest measured contraction, the final difference from ridge.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -169,7 +169,7 @@ def thm2_iterations(settings, point) -> pd.DataFrame:
     rows += [(0.0, "steps", s.steps), (0.0, "zeta at the start", zeta[0]), (0.0, "smallest zeta", min(zeta))]
     rows += [(0.0, "promised contraction", contraction), (0.0, "smallest measured contraction", min(visible))]
     for precision in s.precisions:
-        first = lambda curve: next((t for t, value in enumerate(curve) if value <= precision), math.nan)  # noqa: B023, E731
+        first = lambda curve: next((t for t, v in enumerate(curve) if v <= precision), math.nan)  # noqa: B023, E731
         rows.append((precision, "promised", iteration_count(excess[0], energy, precision, contraction)))
         rows.append((precision, "measured loss", first([energy * value for value in excess])))
         rows.append((precision, "measured error", first(quantile)))
@@ -177,11 +177,11 @@ def thm2_iterations(settings, point) -> pd.DataFrame:
 
 
 def thm2_error_bound(settings, point) -> pd.DataFrame:
-    """Columns: seed, instance, quantity, value: left side over right side of each inequality, at most 1 where it holds.
+    """Columns: seed, instance, quantity, value: left over right side of each inequality, at most 1 where it holds.
 
-    Sizes, noise and the table's error (of random rank) are drawn anew for each instance. "error, random label": the error
-    bound for labels of a random task; "error, worst label": for the label that makes it tightest. "signal":
-    ||Zbar^{-1} Z^T lambda|| <= ||lambda||. "log moment", "tail": the two steps of the chi-square bound, the tail exact.
+    Sizes, noise and the table's error (of random rank) are drawn anew for each instance. "error, random label": the
+    error bound for labels of a random task; "error, worst label": for the label that makes it tightest. "signal":
+    ||Zbar^{-1} Z^T lambda|| <= ||lambda||. "log moment", "tail": the two steps of the chi-square bound.
     """
     generator = torch.Generator().manual_seed(point["seed"])
     size = lambda low, high=settings.largest: int(torch.randint(low, high + 1, (), generator=generator))  # noqa: E731
@@ -197,8 +197,9 @@ def thm2_error_bound(settings, point) -> pd.DataFrame:
         excess = (D * (covariance @ D)).sum() / (2 * dictionary.K)
         task = normal(1, m)
         root = torch.linalg.cholesky(covariance)
-        worst = root @ torch.linalg.svd(root.T @ D)[0][:, :1]  # (N, 1), Zbar times the top left singular vector of Zbar D
-        for name, y in {"random": sample_labels(prompt_only(dictionary), task, generator=generator), "worst": worst.T}.items():
+        worst = root @ torch.linalg.svd(root.T @ D)[0][:, :1]  # (N, 1)
+        sampled = sample_labels(prompt_only(dictionary), task, generator=generator)  # (1, N)
+        for name, y in {"random": sampled, "worst": worst.T}.items():
             left = (y @ D).square().sum() / (2 * dictionary.K)
             rows.append((instance, f"error, {name} label", left / (excess * label_energy(dictionary, y)[0])))
         signal = label_energy(dictionary, task @ dictionary.Z)[0].sqrt()
@@ -216,9 +217,9 @@ def thm2_error_bound(settings, point) -> pd.DataFrame:
 def thm2_noiseless(settings, point) -> pd.DataFrame:
     """Columns: seed, group, quantity, value: tau = 0 with N >= m, where prediction can be exact.
 
-    "excess loss"; "error": relative root-mean-square error against the true labels of the tokens not shown; "task error": of
-    the lambda read off the predictions; "table error": ||a~ - A|| / ||A||; "lost part": its share outside the span of the
-    prompt's labels, where training says nothing. Groups: before and after training.
+    "excess loss"; "error": relative root-mean-square error against the true labels of the tokens not shown; "task
+    error": of the lambda read off the predictions; "table error": ||a~ - A|| / ||A||; "lost part": its share outside
+    the span of the prompt's labels, where training says nothing. Groups: before and after training.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -234,7 +235,8 @@ def thm2_noiseless(settings, point) -> pd.DataFrame:
         group, predicted, error = ("after" if step else "before"), y @ table[:, s.N :], table - loss.target
         values = {"excess loss": loss(table)[0], "error": (predicted - truth).norm() / truth.norm()}
         values["task error"] = (predicted @ torch.linalg.pinv(unseen) - tasks).norm() / tasks.norm()
-        values |= {"table error": error.norm() / loss.target.norm(), "lost part": (outside @ error).norm() / error.norm()}
+        values["table error"] = error.norm() / loss.target.norm()
+        values["lost part"] = (outside @ error).norm() / error.norm()
         rows.extend((group, name, value.item()) for name, value in values.items())
 
     train(model, loss, make_optimizer(model, "gd", s.rate), s.steps, record, (0, s.steps))

@@ -8,7 +8,7 @@ from iclbook.settings.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLayer(Settings):
-    """One head of a random layer on one prompt: N demonstrations and a query, tokens N(0, I) of `width` entries."""
+    """One head of a random layer on one prompt: N demonstrations and a query, tokens N(0, I_width)."""
 
     N: int = 15
     width: int = 11
@@ -40,9 +40,10 @@ class NegativesGrowth(RandomLayer):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedTargets(RandomLayer):
-    """Alignment ascent on W alone, or on W and W_V, with Frobenius norms kept at 1, without and with negatives.
+    """Ascent on the alignment over W alone, or over W and W_V, Frobenius norms kept at 1.
 
-    rate: in units of 1 / (largest singular value of sum_i h_i phi_i^T). negatives: "none", or "all" (r = N, beta = 1).
+    rate: in units of 1 / (largest singular value of sum_i h_i phi_i^T).
+    negatives: "none", or "all" (r = N, beta = 1).
     """
 
     targets: tuple[str, ...] = ("fixed", "learned")
@@ -52,7 +53,9 @@ class LearnedTargets(RandomLayer):
 
     def points(self) -> list[dict]:
         sweep = product(self.targets, self.negatives, self.seeds)
-        return [{"targets": targets, "negatives": negatives, "seed": seed} for targets, negatives, seed in sweep]
+        return [
+            {"targets": targets, "negatives": negatives, "seed": seed} for targets, negatives, seed in sweep
+        ]
 
 
 EXPERIMENTS = (

@@ -63,7 +63,7 @@ class Thm1Rates(Settings):
     rules: tuple[str, ...] = ("theory", "fixed", "tuned")
     target: float = 1e-6
     steps: int = 200_000
-    gammas: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125, 2.0)
+    gammas: tuple[float, ...] = (0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.5, 1.0)
     multiples: tuple[float, ...] = (2.0, 1.0, 1.4, 1.7, 2.4, 2.8, 3.4, 4.0)  # of K / b^2, for eta_w
 
     def points(self) -> list[dict]:
@@ -126,7 +126,7 @@ EXPERIMENTS = (
         item="Theorem 1, rate against K and H",
         chapter=CHAPTER,
         full=Thm1Rates(seeds=TEN),
-        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 32), multiples=(2.0, 1.4, 2.8), gammas=(1.0, 0.5)),
+        quick=Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 32), multiples=(2.0, 1.4, 2.8), gammas=(0.5, 0.125)),
         verify=dict(seeds=(0,), rules=("theory",)),
         rtol=1e-2,
     ),
