@@ -12,20 +12,29 @@ Loss = Callable[[Tensor], tuple[Tensor, Tensor]]  # table (N, K) -> (loss, gradi
 
 
 def make_optimizer(
-    model: MultiHeadAttention, name: str, rate: float, *, gamma: float = 1.0, freeze_Q: bool = False
+    model: MultiHeadAttention,
+    name: str,
+    rate: float,
+    *,
+    gamma: float = 1.0,
+    freeze_Q: bool = False,
+    half_life: float = float("inf"),
 ) -> torch.optim.Optimizer:
     """"adam" with one rate, or "gd": rate eta_Q for Q and eta_w = gamma^2 eta_Q for w (yang2024 eq. 10).
 
-    freeze_Q leaves the attention as it was drawn, so that only w learns: a convex problem.
+    freeze_Q leaves the attention as it was drawn, so that only w learns: a convex problem. half_life: the number of
+    steps in which the rates halve; by default they stay constant.
     """
     require(rate > 0 and gamma > 0, f"rate and gamma must be positive, got rate={rate!r}, gamma={gamma!r}")
+    require(half_life > 0, f"half_life must be positive, got {half_life!r}")
     scale = gamma**2 if name == "gd" else 1.0
     groups = [{"params": [model.w], "lr": scale * rate}] + ([] if freeze_Q else [{"params": [model.Q]}])
-    if name == "adam":
-        return torch.optim.Adam(groups, lr=rate, fused=True)
-    if name == "gd":
-        return torch.optim.SGD(groups, lr=rate)
-    raise InputError(f"optimizer must be 'adam' or 'gd', got {name!r}")
+    require(name in ("adam", "gd"), f"optimizer must be 'adam' or 'gd', got {name!r}")
+    optimizer = torch.optim.Adam(groups, lr=rate, fused=True) if name == "adam" else torch.optim.SGD(groups, lr=rate)
+    if half_life < float("inf"):
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5 ** (1 / half_life))
+        optimizer.register_step_post_hook(lambda *_: schedule.step())
+    return optimizer
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ COUNTS = (2, 8, 32, 128, 512)
 
 
 def gap_table(change=None, pools=("unit", "uniform", "prompt"), slope=-0.5):
-    """A table on which both claims hold; `change` maps (pool, N, quantity) to another value; slope: of the mean gap.
+    """A table on which both claims hold; `change` maps (pool, N, quantity) to a factor; slope: of the mean gap.
 
     slope may be a dict over pools.
     """
@@ -25,9 +25,11 @@ def gap_table(change=None, pools=("unit", "uniform", "prompt"), slope=-0.5):
                 rms, wobble = n**-0.5, 1 + 0.001 * (2 * seed - 1)
                 mean = 0.98 * 2**-0.5 * (n / 2) ** exponent * wobble
                 cell = {
-                    "mean": mean, "mean error": 0.01 * mean, "mean square": rms**2 * wobble, "mean square error": 0.01 * rms**2,
-                    "largest": 1.5 * rms, "quantile": 1.3 * rms, "share above": 0.0, "twice Rademacher": 1.9 * rms,
-                    "Rademacher error": 0.01 * rms, "rms": rms, "second_moment": 1.02 * rms, "symmetrised": 2.04 * rms,
+                    "mean": mean, "mean error": 0.01 * mean,
+                    "mean square": rms**2 * wobble, "mean square error": 0.01 * rms**2,
+                    "largest": 1.5 * rms, "quantile": 1.3 * rms, "share above": 0.0,
+                    "twice Rademacher": 1.9 * rms, "Rademacher error": 0.01 * rms,
+                    "rms": rms, "second_moment": 1.02 * rms, "symmetrised": 2.04 * rms,
                     "radius": 2.5 * rms, "deviation": 2.5 * rms, "bound": 5 * rms,
                 }  # fmt: skip
                 for name, value in cell.items():
@@ -75,7 +77,11 @@ def test_the_papers_statement_stays_untestable():
 
 
 def test_pools():
-    for name, shapes in (("unit", ((50, 4), (50, 3))), ("uniform", ((50, 11),) * 2), ("prompt", ((50, 11),) * 2)):
+    for name, shapes in (
+        ("unit", ((50, 4), (50, 3))),
+        ("uniform", ((50, 11),) * 2),
+        ("prompt", ((50, 11),) * 2),
+    ):
         pool = draw_pool(name, 50, torch.Generator().manual_seed(0))
         assert tuple(t.shape for t in pool) == shapes
     ones = torch.ones(50, dtype=torch.float64)
@@ -88,7 +94,9 @@ def test_pools():
 def test_the_experiment_measures_the_gap_on_a_small_pool():
     experiment = find("ren2024/thm32-gap")
     s = experiment.settings("quick", size=40, samples=300, N=(1, 4))
-    table = experiment.function()(s, {"pool": "unit", "seed": 0}).pivot(index="N", columns="quantity", values="value")
+    table = experiment.function()(s, {"pool": "unit", "seed": 0}).pivot(
+        index="N", columns="quantity", values="value"
+    )
     for n in (1, 4):
         row = table.loc[n]
         assert abs(row["mean square"] - row["rms"] ** 2) < 4 * row["mean square error"]

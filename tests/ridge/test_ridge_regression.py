@@ -20,6 +20,7 @@ from iclbook.ridge import ridge_regression as rr
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, label_covariance, optimal_weights
 from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
+from iclbook.ridge.training import make_optimizer, train
 
 sizes = st.integers(1, 8)
 
@@ -136,6 +137,19 @@ def test_feature_spectrum_is_that_of_zbar_times_the_heads():
     assert spectrum.shape == (D.K, D.N)
     for k in range(D.K):
         np.testing.assert_allclose(spectrum[k], np.linalg.svd(zbar @ attention[:, :, k].numpy())[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["adam", "gd"])
+def test_rates_halve_in_their_half_life_and_stay_without_one(name):
+    D = dictionary()
+    for half_life, expected in ((10, 0.25), (math.inf, 1.0)):
+        model, loss = MultiHeadAttention(D, 6, generator=generator(1)), PopulationLoss.of(D)
+        optimizer = make_optimizer(model, name, 0.01, gamma=3.0, half_life=half_life)
+        before = [group["lr"] for group in optimizer.param_groups]
+        train(model, loss, optimizer, 20, lambda step, table: None, [])
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected * lr for lr in before])
+    with pytest.raises(InputError):
+        make_optimizer(model, name, 0.01, half_life=0)
 
 
 def test_task_domains_are_what_they_say():

@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 
 LINE_LIMIT = 250
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PRINTS = re.compile(r"(?<![.\w])(?:table|deviations|claims_of|display)\(")
 DRAWS = re.compile(r"\bplots\.\w+\(|\bplt\.(?!style|rc|close)\w+\(|\bsns\.\w+\(")
 
 # Layers of iclbook, lowest first: a module may import from its own layer and from the ones below.
@@ -78,6 +79,8 @@ def figure_faults(path: Path) -> list[str]:
             faults.append(f"{path.name}: cell {number} draws without mystnb.figure.name 'fig-...'")
         if len(alt.split()) < 4:
             faults.append(f"{path.name}: cell {number} draws without a telling mystnb.image.alt")
+        if PRINTS.search(cell.source):
+            faults.append(f"{path.name}: cell {number} draws and prints a table, which would share the caption; split it")
     repeated = {name for name in names if names.count(name) > 1}
     return faults + [f"{path.name}: figure name {name!r} repeats" for name in sorted(repeated)]
 

@@ -120,3 +120,10 @@ def test_drawing_without_description_is_seen(notebook, saved, source):
 def test_repeated_figure_name_is_seen(notebook, saved):
     notebook.cells.append(new_code_cell("plt.plot([1])", metadata=FIGURE))
     assert ["repeats" in line for line in figure_faults(saved())] == [True]
+
+
+def test_a_table_in_a_figures_cell_is_seen(notebook, saved):
+    notebook.cells[2].source += "\ntable(frame)"
+    assert ["prints a table" in line for line in figure_faults(saved())] == [True]
+    notebook.cells[2].source = "fig, ax = plots.figure()\nax.table(cells)"
+    assert figure_faults(saved()) == []

@@ -14,15 +14,18 @@ import yaml
 from tooling.checks import LINE_LIMIT, package_faults, pin_faults, private_faults
 
 BOOK = Path(__file__).parents[2]
-NOT_OURS = {".git", ".venv", "_build", "vendor", "__pycache__"}
-NOT_OURS |= {".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".partial"}
+NOT_OURS = {"_build", "vendor", "__pycache__"}
+HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore"}  # every other hidden file or folder is some tool's own
 TEXT = {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".cff", ".bib", ".css", ".js", ".json", ".csv", ""}
 
 
 def published_files():
     for path in sorted(BOOK.rglob("*")):
         parts = path.relative_to(BOOK).parts
-        foreign = NOT_OURS.intersection(parts) or any(part.endswith(".egg-info") for part in parts)
+        foreign = any(
+            part in NOT_OURS or part.endswith(".egg-info") or (part[0] == "." and part not in HIDDEN_BUT_OURS)
+            for part in parts
+        )
         if path.is_file() and not foreign and path.suffix in TEXT:
             yield path
 

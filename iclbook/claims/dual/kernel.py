@@ -4,7 +4,12 @@ import numpy as np
 
 from iclbook.claims import Outcome, at_most
 
-NOMINAL = {"matrix MSE": 1, "output MSE": 1, "matrix MAE": 2, "output MAE": 2}  # MAE falls half as fast, so it is doubled
+NOMINAL = {
+    "matrix MSE": 1,
+    "output MSE": 1,
+    "matrix MAE": 2,
+    "output MAE": 2,
+}  # MAE falls half as fast, so it is doubled
 
 
 def kernel_identity(tables, threshold) -> Outcome:
@@ -16,12 +21,16 @@ def features_unbiased(tables, threshold) -> Outcome:
     """Largest distance of a sampled mean or variance from its closed form, in standard errors."""
     keys = ["cosine", "seed", "features"]
     wide = tables["ren2024/features-variance"].pivot(index=keys, columns="quantity", values="value")
-    distances = [(wide[name] - wide[f"{name} exact"]).abs() / wide[f"{name} error"] for name in ("mean", "variance")]
-    return at_most(max((d.max(skipna=False) for d in distances), key=lambda d: np.inf if np.isnan(d) else d), threshold)
+    distances = [
+        (wide[name] - wide[f"{name} exact"]).abs() / wide[f"{name} error"] for name in ("mean", "variance")
+    ]
+    return at_most(
+        max((d.max(skipna=False) for d in distances), key=lambda d: np.inf if np.isnan(d) else d), threshold
+    )
 
 
 def log_slopes(table):
-    """Slope of log value against log d_r, MAE's doubled: a series over (squared_sum, features, quantity, seed)."""
+    """Log-log slopes in d_r, MAE's doubled: a series over (squared_sum, features, quantity, seed)."""
     chosen = table[table["quantity"].isin(list(NOMINAL))]
 
     def slope(group):
@@ -32,7 +41,12 @@ def log_slopes(table):
 
 
 def features_error_rate(tables, threshold) -> Outcome:
-    """Largest distance of a slope, averaged over seeds, from -1, for positive features where the mean is at most 1."""
-    mean = log_slopes(tables["ren2024/fig27-error"]).groupby(["squared_sum", "features", "quantity"]).mean().reset_index(name="slope")
+    """Largest distance from -1 of a slope averaged over seeds; positive features, means of at most 1."""
+    mean = (
+        log_slopes(tables["ren2024/fig27-error"])
+        .groupby(["squared_sum", "features", "quantity"])
+        .mean()
+        .reset_index(name="slope")
+    )
     mean = mean[(mean["squared_sum"] <= 1) & mean["features"].isin(["iid", "orthogonal"])]
     return at_most((mean["slope"] + 1).abs().max(skipna=False), threshold)

@@ -6,7 +6,7 @@ CONVERGED = 1e-6  # in units of ||G||
 
 
 def linear_loss_no_bound_on_w(tables, threshold) -> Outcome:
-    """Largest distance of the trained W_t from its closed form; every alpha must behave as its regime says."""
+    """Largest distance of the trained W_t from its closed form; every alpha must behave as predicted."""
     table = tables["ren2024/repeated-steps"]
     wide = table.pivot(index=["seed", "r", "beta", "alpha", "step"], columns="quantity", values="value")
     largest = wide["distance from closed form"].max(skipna=False)

@@ -1,4 +1,4 @@
-"""Random features measured: identities, mean and variance of one kernel value, error of the attention matrix."""
+"""Random features measured: identities, mean and variance of a kernel value, error of attention."""
 
 import math
 
@@ -11,7 +11,7 @@ from iclbook.dual.attention import SelfAttention
 
 
 def kernel_identity(settings, point) -> pd.DataFrame:
-    """Columns: seed, width, norm, quantity, value: the largest relative error of each identity over N x N pairs.
+    """Columns: seed, width, norm, quantity, value: each identity's largest relative error over N x N pairs.
 
     Keys have the given norm times a uniform number, the first of them 0; queries have the norm itself.
     """
@@ -19,12 +19,16 @@ def kernel_identity(settings, point) -> pd.DataFrame:
     generator = torch.Generator().manual_seed(point["seed"])
     for width in s.widths:
         for norm in s.norms:
-            keys, queries = torch.randn(2, s.N, width, generator=generator, dtype=torch.float64)  # (N, width) each
+            keys, queries = torch.randn(
+                2, s.N, width, generator=generator, dtype=torch.float64
+            )  # (N, width) each
             keys, queries = (norm * torch.nn.functional.normalize(t, dim=-1) for t in (keys, queries))
             keys = keys * torch.rand(s.N, 1, generator=generator, dtype=torch.float64)
             keys[0] = 0
             norms = queries.norm(dim=-1, keepdim=True).square() / 2 + keys.norm(dim=-1).square() / 2  # (N, N)
-            factored = (norms + K.log_gaussian_kernel(queries, keys)).exp()  # one by one they under- and overflow
+            factored = (
+                norms + K.log_gaussian_kernel(queries, keys)
+            ).exp()  # one by one they under- and overflow
             exact = K.softmax_kernel(queries, keys)
 
             w = K.draw_directions(s.d_r, width, generator=generator)
@@ -39,7 +43,7 @@ def kernel_identity(settings, point) -> pd.DataFrame:
 def features_variance(settings, point) -> pd.DataFrame:
     """Columns: seed, cosine, features, quantity, value.
 
-    Quantities: mean, variance (about the exact kernel) and their standard errors over `sets` sets of d_r features; and
+    Quantities: mean, variance (about the exact kernel) and their standard errors over `sets` sets of features; and
     what the closed forms say, "mean exact" and "variance exact".
     """
     s, rows = settings, []
@@ -51,8 +55,12 @@ def features_variance(settings, point) -> pd.DataFrame:
     exact, blocks = K.softmax_kernel(x, y).item(), -(-s.d_r // s.d)
     for name in ("iid", "orthogonal", "trigonometric"):
         if name == "trigonometric":
-            w = K.draw_directions(s.sets * s.d_r // 2, s.d, generator=generator)  # half the directions, two waves each
-            terms = 2 * K.trigonometric_features(x, w).mul(K.trigonometric_features(y, w)).reshape(2, s.sets, -1)
+            w = K.draw_directions(
+                s.sets * s.d_r // 2, s.d, generator=generator
+            )  # half the directions, two waves each
+            terms = 2 * K.trigonometric_features(x, w).mul(K.trigonometric_features(y, w)).reshape(
+                2, s.sets, -1
+            )
             estimates, variance = terms.sum((0, 2)) * s.sets / 2, K.trigonometric_variance(x, y, s.d_r // 2)
         else:
             per_set = blocks * s.d
@@ -69,8 +77,10 @@ def features_variance(settings, point) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["features", "quantity", "value"])
 
 
-def projected_prompt(N: int, d: int, squared_sum: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys, values, each (N + 1, d), of a random layer on tokens [x; w^T x] and a query token [x; 0].
+def projected_prompt(
+    N: int, d: int, squared_sum: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys, values, each (N + 1, d), of a random layer on tokens [x; w^T x] and a query [x; 0].
 
     Queries and keys are scaled so that the mean of ||q_i + k_j||^2 is `squared_sum`.
     """
@@ -84,8 +94,10 @@ def projected_prompt(N: int, d: int, squared_sum: float, generator: torch.Genera
     return scale * queries, scale * keys, values
 
 
-def _estimated_kernel(name: str, queries: Tensor, keys: Tensor, d_r: int, generator: torch.Generator) -> Tensor:
-    """The kernel (N + 1, N + 1) from d_r features of a kind; for trigonometric ones from d_r / 2 directions."""
+def _estimated_kernel(
+    name: str, queries: Tensor, keys: Tensor, d_r: int, generator: torch.Generator
+) -> Tensor:
+    """The kernel (N + 1, N + 1) from d_r features of a kind; trigonometric ones have d_r / 2 directions."""
     d = keys.shape[-1]
     if name == "trigonometric":
         w = K.draw_directions(d_r // 2, d, generator=generator)
@@ -95,7 +107,7 @@ def _estimated_kernel(name: str, queries: Tensor, keys: Tensor, d_r: int, genera
 
 
 def fig26_heatmaps(settings, point) -> pd.DataFrame:
-    """Columns: squared_sum, seed, d_r (0 = exact), query, key, quantity "weight", value: attention matrices, iid features."""
+    """Columns: squared_sum, seed, d_r (0 = exact), query, key, quantity "weight", value; iid features."""
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
     queries, keys, _ = projected_prompt(s.N, s.d, point["squared_sum"], generator)
@@ -111,9 +123,9 @@ def fig26_heatmaps(settings, point) -> pd.DataFrame:
 def fig27_error(settings, point) -> pd.DataFrame:
     """Columns: squared_sum, seed, features, d_r, quantity, value; averages over `draws` and over the entries.
 
-    Quantities: MSE and MAE of the attention matrix ("matrix") and of the output, the standard error of each MSE over the
-    draws; the MSE of the kernel relative to itself and its closed form; for iid features the first-order MSEs;
-    the share of negative weights. At d_r = 0, features "none": the largest ||q + k||^2.
+    Quantities: MSE and MAE of the attention matrix ("matrix") and of the output, the standard error of each MSE
+    over the draws; the MSE of the kernel relative to itself and its closed form; for iid features the
+    first-order MSEs; the share of negative weights. At d_r = 0, features "none": the largest ||q + k||^2.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

@@ -1,4 +1,4 @@
-"""Modified attention: each closed form against its gradient step, and what it does to the attention matrix."""
+"""Modified attention: each closed form against its gradient step, and its attention matrix."""
 
 import functools
 import statistics
@@ -59,8 +59,8 @@ def modified_forms(settings, point) -> pd.DataFrame:
     """Columns: seed, norm, modification, quantity, value: the largest distance over `prompts`, in max |v|.
 
     Quantities: closed form against "the kernel twin's step", and at small norms against "autograd's step";
-    "sum of weights" against 1 - alpha p_own - beta p_demo; regularised: "single steps, decay once"; augmented:
-    "the formula as written". Quantities that start with "rival: " are the median distances of wrong forms.
+    "sum of weights" against 1 - alpha p_own - beta p_demo; regularised: "single steps, decay once";
+    augmented: "the formula as written". Those that start with "rival: " are median distances of wrong forms.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -113,7 +113,7 @@ def _distance(found: Tensor, closed: Tensor, values: Tensor) -> float:
 
 
 def _steps(keys, values, query, by_autograd: bool, *, alpha=0.0, beta=0.0, r=0) -> dict[str, float]:
-    """The closed form against one gradient step, taken in two ways; the sum of its weights against the formula."""
+    """The closed form against one gradient step, taken in two ways; the sum of its weights."""
     change = {"alpha": alpha, "beta": beta, "r": r}
     closed = attention(query, keys, values, **change)  # (1, d_v)
     p = attention_weights(query, keys)  # (1, N + 1)
@@ -168,9 +168,10 @@ def _augmented(tokens, layer) -> dict[str, float]:
 def modified_weights(settings, point) -> pd.DataFrame:
     """Columns: seed, modification, strength, r, quantity, index, statistic ("mean", "standard error"), value.
 
-    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix: "sum of weights"
-    of a row; "share of negative weights"; "spectral radius"; "effective rank of weights"; "singular value",
-    with index 1, 2, ...; and of the N + 1 outputs: "effective rank of outputs", its "gain over plain", "mean share of outputs".
+    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix: "sum of
+    weights" of a row; "share of negative weights"; "spectral radius"; "effective rank of weights"; "singular
+    value", with index 1, 2, ...; and of the N + 1 outputs: "effective rank of outputs", its "gain over
+    plain", "mean share of outputs".
     """
     s = settings
     require(len(s.r) == len(s.beta), f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}")

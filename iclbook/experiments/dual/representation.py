@@ -46,7 +46,7 @@ class Prompt:
 
 
 def random_prompt(settings, generator: torch.Generator) -> Prompt:
-    """A prompt of `settings` (N, width, head_size); the kernel is divided by its largest value at the query."""
+    """A prompt of `settings` (N, width, head_size); the kernel's largest value at the query is 1."""
     s = settings
     layer = SelfAttention(s.width, s.head_size, generator=generator, output=False, dtype=torch.float64)
     h = torch.randn(s.N + 1, s.width, generator=generator, dtype=torch.float64)
@@ -76,8 +76,8 @@ def repeated_steps(settings, point) -> pd.DataFrame:
 
     ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends on the scale
     of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form", relative to the larger of ||W_t||
-    and ||G||; "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G"; eta
-    times "loss", in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
+    and ||G||; "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G";
+    eta times "loss", in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
     """
     s = settings
     require(len(s.r) == len(s.beta), f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}")
@@ -111,8 +111,8 @@ def repeated_steps(settings, point) -> pd.DataFrame:
 def negatives_growth(settings, point) -> pd.DataFrame:
     """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2.
 
-    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a ratio of means, by linearisation),
-    "predicted" from `representation.negatives_growth`, and "break-even beta" 2 b / c of that r.
+    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a ratio of means,
+    by linearisation), "predicted" from `representation.negatives_growth`, and "break-even beta" 2 b / c.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

@@ -128,9 +128,7 @@ def thm2(settings, point) -> pd.DataFrame:
                 row("bound", domain, delta, "share above", (error > excess * bounds[delta]).double().mean())
 
     loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
-    optimizer = make_optimizer(model, "adam", s.rate)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5 ** (1 / s.half_life))
-    optimizer.register_step_post_hook(lambda *_: schedule.step())
+    optimizer = make_optimizer(model, "adam", s.rate, half_life=s.half_life)
     train(model, loss, optimizer, s.steps, record, fine)
     return pd.DataFrame(rows, columns=["step", "part", "group", "level", "quantity", "value"])
 

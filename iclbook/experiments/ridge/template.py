@@ -95,7 +95,7 @@ def fig3_trained(settings, point) -> pd.DataFrame:
         rows.extend((step, name, value.item()) for name, value in values.items())
 
     loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
-    train(model, loss, make_optimizer(model, "adam", s.rate), s.steps, record, log_steps(s.steps))
+    train(model, loss, make_optimizer(model, "adam", s.rate, half_life=s.half_life), s.steps, record, log_steps(s.steps))
     return pd.DataFrame(rows, columns=["step", "quantity", "value"])
 
 

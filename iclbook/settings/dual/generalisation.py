@@ -8,7 +8,7 @@ from iclbook.settings.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Thm32Gap(Settings):
-    """Supremum of the gap over ||W||_F <= w, over samples of N pairs from three pools, beside every step of the bound."""
+    """Supremum of the gap over ||W||_F <= w, for samples of N pairs, beside every step of the bound."""
 
     pools: tuple[str, ...] = ("unit", "uniform", "prompt")
     size: int = 1_000

@@ -18,7 +18,7 @@ class KernelIdentity(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesVariance(Settings):
-    """Mean and variance of the estimated kernel at pairs of one norm and several angles, over many sets of d_r features."""
+    """Mean and variance of the estimated kernel at pairs of one norm and several angles, over many sets."""
 
     d: int = 4
     d_r: int = 8
@@ -32,7 +32,7 @@ class FeaturesVariance(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Settings):
-    """Attention matrix of a random layer on tokens [x; w^T x], scaled so that the mean of ||q + k||^2 is `squared_sum`."""
+    """A random layer on tokens [x; w^T x], scaled so that the mean of ||q + k||^2 is `squared_sum`."""
 
     N: int = 15
     d: int = 11

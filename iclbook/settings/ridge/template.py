@@ -42,8 +42,9 @@ class Fig3Trained(Settings):
     H: int = 160
     tau: float = 0.01
     prompts: tuple[int, ...] = (50, 100, 150)
-    rate: float = 1e-2
-    steps: int = 2_500
+    rate: float = 2e-2
+    half_life: int = 600  # of the rate, in steps
+    steps: int = 3_000
     dtype: str = "float32"
 
     def points(self) -> list[dict]:
@@ -100,7 +101,7 @@ EXPERIMENTS = (
         item="Figure 3, trained models (ours)",
         chapter="ridge/template",
         full=Fig3Trained(seeds=(0, 1, 2)),
-        quick=Fig3Trained(K=24, d=20, m=10, H=20, prompts=(6, 10, 14), tau=0.1, rate=1e-2, steps=600, seeds=(0,)),
+        quick=Fig3Trained(K=24, d=20, m=10, H=20, prompts=(6, 10, 14), tau=0.1, half_life=200, steps=600, seeds=(0,)),
         verify=dict(prompts=(50,), seeds=(0,), steps=30),
         rtol=1e-3,
         atol=1e-5,
