@@ -49,21 +49,25 @@ def claims_of(chapter: str) -> None:
     """
     rows = report(Store(), chapter)
     require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see iclbook/claims/claims.toml")
-    lines = ["| claim | whose | kind | measured | threshold | verdict |", "|---|---|---|---|---|---|"]
+    blocks = []
     for row in rows:
         if row["returned"] != row["verdict"]:
             says = row["error"] or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
             raise InputError(f"{row['id']}: {says}")
-        numbers = [f"{row[n]:.3g}" if row[n] is not None else "-" for n in ("measured", "threshold")]
-        verdict = f"**{row['verdict']}**" + (f". {row['reason']}" if row["reason"] else "")
-        statement = f"{row['statement']} (`{row['id']}`)"
-        lines.append("| " + " | ".join([statement, row["source"], row["kind"], *numbers, verdict]) + " |")
-    display(Markdown("\n".join(lines)))
+        whose = "the paper's" if row["source"] == "paper" else "ours"
+        numbers = [f"{name} {row[name]:.3g}" for name in ("measured", "threshold") if row[name] is not None]
+        tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
+        reason = f"\n\n  {row['reason']}" if row["reason"] else ""
+        blocks.append(f"* **{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}.{reason}\n\n  {tail}")
+    display(Markdown("\n\n".join(blocks)))
 
 
 def table(frame: pd.DataFrame, digits: int = 3) -> None:
-    """Show a small table with a few significant digits and no index."""
-    display(Markdown(frame.to_markdown(index=False, floatfmt=f".{digits}g")))
+    """Show a small table with a few significant digits and no index. A bar in a name or text stays a bar."""
+    plain = frame.rename(columns=lambda name: str(name).replace("|", "\\|"))
+    text = plain.select_dtypes(exclude="number").columns
+    plain[text] = plain[text].astype(str).replace(r"\|", r"\\|", regex=True)
+    display(Markdown(plain.to_markdown(index=False, floatfmt=f".{digits}g")))
 
 
 def show_source(*things) -> None:

@@ -79,17 +79,6 @@ def iteration_count(excess: float, energy: float, precision: float, contraction:
     return max(0, math.ceil(math.log(excess * energy / precision) / -math.log1p(-contraction)))
 
 
-def feature_spectrum(attention: Tensor, covariance: Tensor) -> Tensor:
-    """Singular values of B_k = Zbar C_k for every token k, largest first, (K, min(N, H)).
-
-    C_k holds the H attention vectors of token k as columns (yang2024 eq. 13). attention: (N, H, K); covariance
-    Zbar^2: (N, N). Theorem 1 needs the smallest one, for H >= N, to stay away from 0.
-    """
-    require_shape("covariance", covariance, (attention.shape[0], attention.shape[0]))
-    root = torch.linalg.cholesky(covariance).T  # (N, N), root^T root = Zbar^2
-    return torch.linalg.svdvals(root @ attention.permute(2, 0, 1))
-
-
 def _covariance_root(dictionary: Dictionary) -> Tensor:
     """The lower Cholesky factor of Zbar^2, (N, N); Zbar^{-1} up to a rotation is its inverse."""
     singular = dictionary.tau == 0 and dictionary.N > dictionary.m

@@ -48,7 +48,7 @@ def test_deviations_say_none_where_there_is_none(shown, monkeypatch):
 
 def test_a_chapter_shows_its_claims_with_their_numbers(shown):
     chapter.claims_of("ridge/population_loss")
-    assert "yang2024/lemma5-constant" in shown[0] and "**reproduced**" in shown[0]
+    assert "yang2024/lemma5-constant" in shown[0] and "**Reproduced.**" in shown[0]
 
 
 def test_a_chapter_fails_when_a_recorded_verdict_is_not_what_the_tables_give(monkeypatch):
@@ -82,3 +82,8 @@ def test_a_band_is_the_median_within_the_range_of_the_seeds():
     corners = ax.collections[0].get_paths()[0].vertices
     assert corners[:, 1].min() == 1.0 and corners[:, 1].max() == 9.0
     plt.close(fig)
+
+
+def test_a_bar_does_not_break_a_table(shown):
+    chapter.table(pd.DataFrame({"largest |w|": ["a|b"], "value": [1.23456]}))
+    assert shown[0].splitlines()[0].count("|") == 2 + 1 + 2 and r"largest \|w\|" in shown[0] and r"a\|b" in shown[0]

@@ -98,6 +98,12 @@ def test_curvature_bound_is_above_the_hessian(seed, gamma, size, beta):
     assert torch.linalg.eigvalsh(hessian_in_Q_and_alpha(loss, model, gamma))[-1] <= bound * (1 + 1e-9)
 
 
+def test_curvature_bound_by_hand():
+    bound = theory.curvature_bound(gamma=2.0, b=3.0, sigma=5.0, radius=2.0, w_norm=4.0, error_norm=6.0, K=7)
+    slope, bend = 5 * 4 * 4 / 2**0.5, 5 * (2 * 2 * 4 / 2**0.5 / 2 + 2**0.5 * 16 * 4)
+    assert bound == pytest.approx((36 + slope**2 + 6 * bend) / 7, rel=1e-12)
+
+
 def test_curvature_bound_is_attained_where_only_w_curves():
     loss, model = start()
     model.w.data.zero_()
@@ -196,6 +202,8 @@ def test_sizes_are_nested_so_zeta_and_b_are_monotone():
     rules = [theory.TheoryRule.at(*experiments._start(s, K, 8, 1)[::-1]) for K in (6, 12, 24)]
     grows = lambda *values: all(np.diff(values) >= -1e-9)  # noqa: E731
     assert grows(*(-rule.zeta for rule in rules)) and grows(*(rule.b for rule in rules))
+    few, many = (experiments._start(s, 8, H, 1)[1].Q for H in (8, 16))
+    assert torch.equal(few, many[:, :8])
     rules = [theory.TheoryRule.at(*experiments._start(s, 8, H, 1)[::-1]) for H in (8, 16, 64)]
     assert grows(*(rule.zeta for rule in rules)) and grows(*(rule.b for rule in rules))
 
@@ -270,6 +278,8 @@ def frozen(factor=1.0):
         ("thm1-linear-convergence", {"thm1_path": path()}, {"thm1_path": path(last=1_500)}),
         ("thm1-rate-bound-holds", {"thm1_path": path()}, {"thm1_path": path(decrease=0.04)}),
         ("thm1-rate-bound-holds", {"thm1_path": path()}, {"thm1_path": path(slowest=0.9999)}),
+        ("thm1-rate-bound-holds", {"thm1_path": path()},
+         {"thm1_path": path(rate=0.06, bend=1.0, decrease=0.0305, slowest=math.exp(-0.05))}),
         ("frozen-attention-rate", {"frozen_attention": frozen()}, {"frozen_attention": frozen(1.001)}),
         ("thm1-slower-with-k", {"thm1_rates": rates("K", theory=0.5, fixed=1, tuned=0.3)},
          {"thm1_rates": rates("K", theory=-0.5, fixed=0, tuned=0.05)}),
@@ -286,5 +296,9 @@ def test_claims_tell_true_from_false(name, good, bad):
 def test_a_claim_on_slowing_is_partly_true_where_the_rules_disagree(sweep):
     outcome = verdict(f"thm1-slower-with-{sweep.lower()}", thm1_rates=rates(sweep, theory=0.05, fixed=1, tuned=0.3))
     assert outcome.verdict == "partly" and outcome.measured == pytest.approx(0.05)
+    steady = rates(sweep, theory=0.5, fixed=1, tuned=0.3)
+    halved = steady.assign(value=steady["value"].where(steady["seed"] > 0, 100.0))  # one seed of three never slows
+    assert verdict(f"thm1-slower-with-{sweep.lower()}", thm1_rates=steady).verdict == "reproduced"
+    assert verdict(f"thm1-slower-with-{sweep.lower()}", thm1_rates=halved).measured == pytest.approx(0.15)
     unreached = rates(sweep, theory=0.5, fixed=1, tuned=math.nan)
     assert verdict(f"thm1-slower-with-{sweep.lower()}", thm1_rates=unreached).verdict == "partly"

@@ -129,16 +129,6 @@ def test_iteration_count_is_the_first_that_suffices(excess, energy, precision, c
     assert T == 0 or left(T - 1) >= precision * (1 - 1e-6)
 
 
-def test_feature_spectrum_is_that_of_zbar_times_the_heads():
-    D = dictionary()
-    attention = MultiHeadAttention(D, 6, generator=generator(1)).attention().detach()
-    zbar = scipy.linalg.sqrtm(label_covariance(D).numpy()).real
-    spectrum = rr.feature_spectrum(attention, label_covariance(D))
-    assert spectrum.shape == (D.K, D.N)
-    for k in range(D.K):
-        np.testing.assert_allclose(spectrum[k], np.linalg.svd(zbar @ attention[:, :, k].numpy())[1], rtol=1e-9)
-
-
 @pytest.mark.parametrize("name", ["adam", "gd"])
 def test_rates_halve_in_their_half_life_and_stay_without_one(name):
     D = dictionary()
@@ -175,7 +165,6 @@ def test_task_domains_are_what_they_say():
         lambda: rr.chi_square_bound(-torch.ones(3), 0.1),
         lambda: rr.iteration_count(1.0, 1.0, 0.0, 0.1),
         lambda: rr.iteration_count(1.0, 1.0, 1.0, 1.0),
-        lambda: rr.feature_spectrum(torch.ones(3, 2, 5), torch.ones(2, 2)),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call):

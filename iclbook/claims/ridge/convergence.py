@@ -79,11 +79,16 @@ def exponents(table, sweep: str, quantity: str = "steps"):
 
 
 def _slower(tables, sweep: str, threshold: float) -> Outcome:
-    """The lowest of the rules' median exponents; reproduced where all reach the threshold, partly where some do."""
-    median = exponents(tables["yang2024/thm1-rates"], sweep)[list(RULES)].median(skipna=False)
-    count = int((median >= threshold).sum())
+    """The exponent that three seeds in four reach, lowest of the rules.
+
+    Reproduced where it reaches the threshold for every rule, partly where it does for some. Steps that were not
+    reached count as no exponent at all.
+    """
+    found = exponents(tables["yang2024/thm1-rates"], sweep)[list(RULES)]
+    quarter = found.quantile(0.25).where(found.notna().all())
+    count = int((quarter >= threshold).sum())
     verdict = {len(RULES): "reproduced", 0: "not reproduced"}.get(count, "partly")
-    return Outcome(verdict, float(median.min(skipna=False)))
+    return Outcome(verdict, float(quarter.min(skipna=False)))
 
 
 def thm1_slower_with_k(tables, threshold) -> Outcome:

@@ -89,7 +89,7 @@ def model_pairs(N: int, K: int, d: int, m: int, H: int, count: int, generator: t
     after = excess(new_Q, new_w, *problem)
     yield "descent", value - after, step / 2 * gradient
     yield "length of a step", (8 / mu).sqrt() * (value.sqrt() - after.sqrt()), step * gradient.sqrt()
-    yield "contraction of a step", (1 - step * mu) * value, after
+    yield "contraction of a step", value - after, step * mu * value
 
 
 def _into_region(Q: Tensor, w: Tensor, problem, rule: TheoryRule, generator: torch.Generator) -> Tensor:

@@ -9,16 +9,12 @@ import torch
 from scipy.stats import chi2
 from sklearn.linear_model import Ridge
 
+from iclbook.ridge.convergence import TheoryRule, conditioning, weighted_attention
+from iclbook.ridge.heads import head_matrices
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, label_covariance, optimal_weights
 from iclbook.ridge.prompt import Dictionary, dtype_named, sample_dictionary, sample_labels, sample_tasks
-from iclbook.ridge.ridge_regression import (
-    chi_square_bound,
-    feature_spectrum,
-    iteration_count,
-    label_energy,
-    label_energy_bound,
-)
+from iclbook.ridge.ridge_regression import chi_square_bound, iteration_count, label_energy, label_energy_bound
 from iclbook.ridge.training import log_steps, make_optimizer, train
 from iclbook.ridge.unseen import sampled_distance
 
@@ -88,7 +84,7 @@ def thm2(settings, point) -> pd.DataFrame:
 
     def spectra(row, table):
         attention = model.attention().double()  # (N, H, K)
-        features = feature_spectrum(attention, population.covariance)  # (K, N)
+        features = torch.linalg.svdvals(head_matrices(attention, population.covariance))  # (K, N), of B_k
         tokens = torch.special.entr(attention).sum(dim=0).exp()  # (H, K)
         for index, value in enumerate(torch.linalg.svdvals(table)):
             row("spectrum", "table", index + 1, "singular value", value)
@@ -136,9 +132,10 @@ def thm2(settings, point) -> pd.DataFrame:
 def thm2_iterations(settings, point) -> pd.DataFrame:
     """Columns: seed, precision, quantity, value.
 
-    Per precision: the count "promised" by Theorem 1's rate with zeta_0 / 2; the first step at which the bound falls
-    below the precision when the "measured loss" enters it; the first at which the (1 - delta) quantile of the
-    "measured error" does; NaN where `steps` do not suffice. At precision 0: the steps taken, zeta at the start and its
+    Per precision: the count "promised" by Theorem 1's contraction for the rates of this run, and for the gamma and the
+    step that its proof allows ("theory's own step"; not run); the first step at which the bound falls below the
+    precision when the "measured loss" enters it; the first at which the (1 - delta) quantile of the "measured error"
+    does; NaN where `steps` do not suffice. At precision 0: that gamma, the steps taken, zeta at the start and its
     minimum along the path, the promised and the smallest measured contraction, the final difference from ridge.
     """
     s = settings
@@ -155,12 +152,13 @@ def thm2_iterations(settings, point) -> pd.DataFrame:
         if not quantile or quantile[-1] > min(s.precisions):  # costly, and the rest is not read
             quantile.append((sampled_distance(table, A, y) / 2).quantile(1 - s.delta).item())
         if step in checked:
-            zeta.append(feature_spectrum(model.attention(), loss.covariance)[:, -1].square().min().item())
+            zeta.append(conditioning(weighted_attention(model, loss))[0].item())
         if step == s.steps:
             ridge = sklearn_ridge(dictionary, y)[:, s.N :]
             rows.append((0.0, "difference from ridge", ((y @ table[:, s.N :] - ridge).norm() / ridge.norm()).item()))
 
-    rows, checked = [], set(log_steps(s.steps))
+    rule = TheoryRule.at(model, loss)
+    rows, checked = [(0.0, "gamma that the theory asks", rule.gamma)], set(log_steps(s.steps))
     train(model, loss, make_optimizer(model, "gd", s.rate, gamma=s.gamma), s.steps, record, range(s.steps + 1))
     contraction = s.gamma**2 * s.rate * zeta[0] / (2 * s.K)
     visible = [1 - b / a for a, b in zip(excess, excess[1:]) if a > 1e-20]  # below that, rounding
@@ -168,7 +166,8 @@ def thm2_iterations(settings, point) -> pd.DataFrame:
     rows += [(0.0, "promised contraction", contraction), (0.0, "smallest measured contraction", min(visible))]
     for precision in s.precisions:
         first = lambda curve: next((t for t, v in enumerate(curve) if v <= precision), math.nan)  # noqa: B023, E731
-        rows.append((precision, "promised", iteration_count(excess[0], energy, precision, contraction)))
+        for name, rate in {"promised": contraction, "promised, theory's own step": rule.decrease}.items():
+            rows.append((precision, name, iteration_count(excess[0], energy, precision, rate)))
         rows.append((precision, "measured loss", first([energy * value for value in excess])))
         rows.append((precision, "measured error", first(quantile)))
     return pd.DataFrame(rows, columns=["precision", "quantity", "value"])
