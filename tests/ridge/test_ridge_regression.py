@@ -204,7 +204,6 @@ def claim_tables():
     ("claim", "table", "where", "false"),
     [
         ("thm2-ridge-limit", "thm2", {"step": 9, "group": "in-domain"}, 2e-3),
-        ("thm2-ridge-limit", "thm2-iterations", {"quantity": "difference from ridge"}, 1e-3),
         ("thm2-unseen-tasks", "thm2", {"step": 9, "group": "signs", "part": "ridge"}, 2e-3),
         ("thm2-unseen-tasks", "thm2", {"step": 9, "group": "out-of-domain", "part": "ridge", "seed": 1}, math.nan),
         ("thm2-error-bound", "thm2-error-bound", {"instance": 1}, 1.001),

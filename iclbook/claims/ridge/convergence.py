@@ -57,7 +57,7 @@ def thm1_linear_convergence(tables, threshold) -> Outcome:
 
 
 def thm1_rate_bound_holds(tables, threshold) -> Outcome:
-    """Smallest ratio of measured to proved rate, -log(1 - eta mu), over seeds: of single steps and from the start on."""
+    """Smallest ratio of measured to proved rate, -log(1 - eta mu), over seeds: of single steps and from the start."""
     ratios = []
     for run in _theory_runs(tables):
         proved = -math.log1p(-run["decrease"].iloc[0])

@@ -18,8 +18,8 @@ class Theorem2(Settings):
     H: int = 64
     tau: float = 0.01
     rate: float = 2e-3
-    half_life: int = 2_500  # of the rate, in steps
-    steps: int = 10_000
+    half_life: int = 3_000  # of the rate, in steps
+    steps: int = 12_000
     dtype: str = "float32"
     test_tasks: int = 1_000
     draws: int = 20_000
