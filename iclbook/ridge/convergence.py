@@ -11,22 +11,17 @@ import torch
 from torch import Tensor
 
 from iclbook.errors import require, require_shape
+from iclbook.ridge.heads import head_matrices
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss
 
 HALF = 1 - 0.5**0.5  # sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
 
 
-def covariance_root(covariance: Tensor) -> Tensor:
-    """Zbar, the symmetric root of Zbar^2 = Z^T Z + m tau I (yang2024 eq. 12), (N, N)."""
-    values, vectors = torch.linalg.eigh(covariance)  # (N,), (N, N)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-
-
 @torch.no_grad()
 def weighted_attention(model: MultiHeadAttention, loss: PopulationLoss) -> Tensor:
     """B_k = Zbar C_k for every token (yang2024 eq. 13), (K, N, H); C_k has the columns softmax(V^T Q_h v_k)."""
-    return covariance_root(loss.covariance) @ model.attention().permute(2, 0, 1)
+    return head_matrices(model.attention(), loss.covariance)
 
 
 def conditioning(B: Tensor) -> tuple[Tensor, Tensor]:

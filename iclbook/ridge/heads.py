@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iclbook.errors import require, require_shape
 from iclbook.ridge.model import MultiHeadAttention
-from iclbook.ridge.population_loss import PopulationLoss
+from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import Dictionary
 
 
@@ -101,9 +101,7 @@ def head_matrices(attention: Tensor, covariance: Tensor) -> Tensor:
 
     attention: (N, H, K); covariance: Zbar^2, (N, N). Zbar is the symmetric root, as in the paper.
     """
-    values, vectors = torch.linalg.eigh(covariance)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # (N, N)
-    return root @ attention.permute(2, 0, 1)  # (K, N, H)
+    return covariance_root(covariance) @ attention.permute(2, 0, 1)  # (K, N, H)
 
 
 def numerical_rank(singular_values: Tensor, shape: tuple[int, int]) -> Tensor:

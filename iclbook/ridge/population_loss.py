@@ -19,6 +19,12 @@ def label_covariance(dictionary: Dictionary) -> Tensor:
     return Z.T @ Z + dictionary.m * dictionary.tau * eye  # (N, N)
 
 
+def covariance_root(covariance: Tensor) -> Tensor:
+    """Zbar, the symmetric root of Zbar^2 = Z^T Z + m tau I (yang2024 eq. 12), (N, N)."""
+    values, vectors = torch.linalg.eigh(covariance)  # (N,), (N, N)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
 def cross_covariance(dictionary: Dictionary) -> Tensor:
     """R = Z^T Z^ + m tau [I_N, 0], covariance of the prompt's labels with all labels, (N, K)."""
     R = dictionary.Z.T @ dictionary.features  # (N, K)

@@ -17,7 +17,7 @@ from iclbook.experiments.ridge import convergence as experiments
 from iclbook.experiments.ridge import convergence_checks as checks
 from iclbook.ridge import convergence as theory
 from iclbook.ridge.model import MultiHeadAttention
-from iclbook.ridge.population_loss import PopulationLoss
+from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import sample_dictionary
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.settings.ridge.convergence import Thm1Path, Thm1Rates
@@ -45,7 +45,7 @@ def hessian_in_Q_and_alpha(loss, model, gamma):
 def test_covariance_root_is_scipys():
     loss, _ = start()
     expected = sqrtm(loss.covariance.numpy())
-    np.testing.assert_allclose(theory.covariance_root(loss.covariance), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(covariance_root(loss.covariance), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_weighted_attention_and_conditioning_by_hand():
@@ -171,7 +171,7 @@ def test_frozen_curve_is_gradient_descent_on_w(rate):
     loss, model = start()
     B = theory.weighted_attention(model, loss)
     steps = torch.tensor([0, 1, 2, 5, 40])
-    error = -theory.covariance_root(loss.covariance) @ loss.target
+    error = -covariance_root(loss.covariance) @ loss.target
     curve = theory.frozen_curve(B, error, rate, steps)
     found = []
     optimizer = make_optimizer(model, "gd", rate, freeze_Q=True)
@@ -183,7 +183,7 @@ def test_batched_excess_and_attention_are_the_models():
     loss, model = start()
     model.w.data = torch.randn(model.w.shape, generator=generator(3), dtype=torch.float64)
     torch.testing.assert_close(checks.attention(model.Q, model.tokens, 3), model.attention(), rtol=1e-12, atol=1e-14)
-    value = checks.excess(model.Q, model.w, model.tokens, theory.covariance_root(loss.covariance), loss.target)
+    value = checks.excess(model.Q, model.w, model.tokens, covariance_root(loss.covariance), loss.target)
     torch.testing.assert_close(value, loss(model())[0], rtol=1e-10, atol=0)
 
 

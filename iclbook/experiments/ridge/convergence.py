@@ -10,9 +10,9 @@ from torch import Tensor
 
 from iclbook.errors import require
 from iclbook.experiments.ridge.convergence_checks import model_pairs, softmax_pairs
-from iclbook.ridge.convergence import TheoryRule, conditioning, covariance_root, frozen_curve, weighted_attention
+from iclbook.ridge.convergence import TheoryRule, conditioning, frozen_curve, weighted_attention
 from iclbook.ridge.model import MultiHeadAttention
-from iclbook.ridge.population_loss import PopulationLoss
+from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import sample_dictionary
 from iclbook.ridge.training import log_steps, make_optimizer, train
 

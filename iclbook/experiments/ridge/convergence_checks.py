@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from iclbook.ridge.convergence import TheoryRule, conditioning, covariance_root, curvature_bound, softmax_derivatives
-from iclbook.ridge.population_loss import label_covariance, optimal_weights
+from iclbook.ridge.convergence import TheoryRule, conditioning, curvature_bound, softmax_derivatives
+from iclbook.ridge.population_loss import covariance_root, label_covariance, optimal_weights
 from iclbook.ridge.prompt import sample_dictionary
 
 Pairs = Iterator[tuple[str, Tensor, Tensor]]
