@@ -14,7 +14,6 @@ from iclbook.errors import InputError
 from iclbook.settings.catalogue import find
 
 
-
 def iclbook(*arguments, **kwargs):
     return subprocess.run([sys.executable, "-m", "iclbook", *arguments], capture_output=True, text=True, **kwargs)
 

@@ -102,7 +102,7 @@ EXPERIMENTS = (
         chapter="ridge/template",
         full=Fig3Trained(seeds=(0, 1, 2)),
         quick=Fig3Trained(K=24, d=20, m=10, H=20, prompts=(6, 10, 14), tau=0.1, half_life=200, steps=600, seeds=(0,)),
-        verify=dict(prompts=(50,), seeds=(0,), steps=30),
+        verify=dict(prompts=(50,), seeds=(0,), steps=32),
         rtol=1e-3,
         atol=1e-5,
     ),
