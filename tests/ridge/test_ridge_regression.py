@@ -21,6 +21,7 @@ from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, label_covariance, optimal_weights
 from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.training import make_optimizer, train
+from iclbook.settings.ridge.ridge_regression import ErrorBound
 
 sizes = st.integers(1, 8)
 
@@ -151,6 +152,21 @@ def test_task_domains_are_what_they_say():
     assert (tasks["one basis function"].count_nonzero(dim=1) == 1).all()
     for name in ("signs", "one basis function"):
         torch.testing.assert_close(tasks[name].norm(dim=1), torch.full((50_000,), 2.0, dtype=torch.float64))
+
+
+def test_the_bound_of_gaussian_tasks_adds_the_mean_to_the_spread():
+    D, delta = dictionary(m=4), 0.02
+    spread = rr.chi_square_bound(torch.ones(4, dtype=torch.float64), delta / 2) ** 0.5
+    inside, outside = (experiments.energy_bound(name, D, delta) for name in ("in-domain", "out-of-domain"))
+    assert inside == pytest.approx(spread**2 * rr.label_energy_bound(D, 1.0, delta / 2))
+    assert outside == pytest.approx((2 + 2 * spread) ** 2 * rr.label_energy_bound(D, 1.0, delta / 2))
+
+
+def test_the_worst_label_is_worse_than_random_ones():
+    table = experiments.thm2_error_bound(ErrorBound(instances=100), {"seed": 0})
+    wide = table.pivot(index="instance", columns="quantity", values="value")
+    assert (wide["error, worst label"] >= wide["error, random label"] * (1 - 1e-9)).all()
+    assert wide["error, worst label"].max() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
