@@ -1,7 +1,7 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test lab results verify strip clean
+.PHONY: help book test lab results verify bench strip clean
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
@@ -34,6 +34,9 @@ results: $(STAMP)  ## compute every missing stored result (full profile; stop an
 
 verify: $(STAMP)  ## recompute a part of every stored result and compare
 	$(BIN)/iclbook verify
+
+bench: $(STAMP)  ## time the package beside the straightforward way, one benchmark after another
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 strip: $(STAMP)  ## remove outputs from the chapters before a commit
 	find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -print0 | xargs -0 $(BIN)/nbstripout

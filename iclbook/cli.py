@@ -46,12 +46,16 @@ def list_(as_json, store):
 @click.option("--seeds", metavar="LIST", default="", help="Seeds in place of the profile's, such as 0,1,2 or 10-14.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting (needs --store).")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points computed at a time.")
+@click.option("--scheduler", metavar="ADDRESS", default="",
+              help="Compute the points on the dask cluster whose scheduler listens there, such as tcp://127.0.0.1:8786. "
+                   "Its workers need one thread each: dask worker ADDRESS --nthreads 1.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a result that stands already.")
 @as_json
 @in_store
-def run(ids, everything, profile, seeds, changes, jobs, force, as_json, store):
+def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_json, store):
     """Compute experiments and store their results. A run that was stopped goes on where it stopped."""
     require(bool(ids) != everything, "name one or more experiments, or --all; see `iclbook list`")
+    require(jobs == 1 or not scheduler, "give --jobs or --scheduler, not both: a cluster's workers are its own")
     chosen = list(CATALOGUE.values()) if everything else [find(wanted) for wanted in ids]
     seeds, changes = _seeds(seeds), dict(_change(text) for text in changes)
     for e in chosen:
@@ -60,7 +64,8 @@ def run(ids, everything, profile, seeds, changes, jobs, force, as_json, store):
 
     rows = []
     for e in chosen:
-        state = runner.run(e, profile, store, seeds=seeds, changes=changes, jobs=jobs, force=force, progress=not as_json)
+        state = runner.run(e, profile, store, seeds=seeds, changes=changes, jobs=jobs, scheduler=scheduler, force=force,
+                           progress=not as_json)  # fmt: skip
         place = store.named(store.path(e, profile, ".csv"))
         rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
         if not as_json:

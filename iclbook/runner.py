@@ -1,9 +1,12 @@
 """Runs an experiment's sweep: one thread a point, several points at a time, resumable after any interruption."""
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import joblib
@@ -14,18 +17,27 @@ from tqdm import tqdm
 from iclbook.errors import InputError, require
 from iclbook.settings.catalogue import find
 from iclbook.settings.experiment import Experiment, Settings
-from iclbook.store import BOOK, FLOAT_FORMAT, Result, Store, atomic_write, check_table, duration, writing_to
+from iclbook.store import (
+    BOOK, FLOAT_FORMAT, Result, Store, atomic_write, check_table, duration, machine, versions, writing_to,
+)  # fmt: skip
 
 
-def compute_point(experiment_id: str, settings: Settings, point: dict) -> tuple[pd.DataFrame, float]:
-    """(table with the point's keys in front, seconds) of one point, on one thread whatever the caller has."""
+def compute_point(
+    experiment_id: str, settings: Settings, point: dict, checkpoint: Path | None = None
+) -> tuple[pd.DataFrame, float]:
+    """(table with the point's keys in front, seconds) of one point, on one thread whatever the caller has.
+
+    checkpoint: where a function that takes a `checkpoint` may keep its state, so that an interrupted point goes on.
+    """
     import torch
 
     threads, start = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            table = find(experiment_id).function()(settings, point)
+            function = find(experiment_id).function()
+            keeps = "checkpoint" in inspect.signature(function).parameters
+            table = function(settings, point, **({"checkpoint": checkpoint} if keeps else {}))
     finally:
         torch.set_num_threads(threads)
     for place, (name, value) in enumerate(point.items()):
@@ -34,26 +46,38 @@ def compute_point(experiment_id: str, settings: Settings, point: dict) -> tuple[
 
 
 def compute(
-    experiment: Experiment, settings: Settings, *, jobs: int = 1, progress: bool = False, partial: Path | None = None
+    experiment: Experiment, settings: Settings, *, jobs: int = 1, scheduler: str = "", progress: bool = False,
+    partial: Path | None = None,
 ) -> tuple[pd.DataFrame, list[float]]:
     """(table of the whole sweep, seconds of each point).
 
+    scheduler: the address of a dask cluster that computes the points in place of this machine. table.attrs["machine"]
+    says where they were computed.
     partial: a folder in which each finished point is kept; points that stand there are not computed again. The
     table is built from the kept text, so that an interrupted run ends in the same bits as an undisturbed one.
     """
     points = settings.points()
     done = {index: found for index, point in enumerate(points) if (found := _kept(partial, point))}
     todo = [index for index in range(len(points)) if index not in done]
-    bar = tqdm(total=len(points), initial=len(done), desc=experiment.id, unit="point", disable=not progress)
-    tasks = (joblib.delayed(_indexed)(index, experiment.id, settings, points[index]) for index in todo)
-    for index, table, seconds in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-        if partial:
-            _keep(partial, points[index], table, seconds)
-        done[index] = (table, seconds)
-        bar.update()
-    bar.close()
+    if scheduler:
+        from iclbook.cluster import cluster
+    task = functools.partial(_on_worker, _identity(experiment, settings)) if scheduler else _indexed
+    tasks = (
+        joblib.delayed(task)(index, experiment.id, settings, point, partial and partial / f"{_name(point)}.checkpoint")
+        for index, point in enumerate(points)
+        if index in todo
+    )
+    bar = functools.partial(tqdm, total=len(points), initial=len(done), desc=experiment.id, unit="point")
+    with cluster(scheduler) if scheduler and todo else nullcontext(), bar(disable=not progress) as finished:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        for index, *found in parallel(tasks):
+            if partial:
+                _keep(partial, points[index], *found)
+            done[index] = found
+            finished.update()
     table = pd.concat([done[index][0] for index in range(len(points))], ignore_index=True)
     check_table(experiment, table)
+    table.attrs["machine"] = "; ".join(sorted({where for _, _, where in done.values()}))
     return table, [done[index][1] for index in range(len(points))]
 
 
@@ -65,6 +89,7 @@ def run(
     seeds: tuple[int, ...] = (),
     changes: dict | None = None,
     jobs: int = 1,
+    scheduler: str = "",
     force: bool = False,
     progress: bool = True,
 ) -> str:
@@ -84,7 +109,8 @@ def run(
         return "already stored"
     partial = store.root / ".partial" / experiment.id / f"{profile}-{_fingerprint(experiment, settings)}"
     with writing_to(partial):
-        table, seconds = compute(experiment, settings, jobs=jobs, progress=progress, partial=partial)
+        where = {"jobs": jobs, "scheduler": scheduler}
+        table, seconds = compute(experiment, settings, **where, progress=progress, partial=partial)
     store.write(experiment, profile, settings, table, seconds, force)
     for path in (*partial.iterdir(), partial):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -108,6 +134,8 @@ def verify(experiment: Experiment, store: Store) -> dict:
     if "seeds" in experiment.verify:
         settings = dataclasses.replace(settings, seeds=stored.settings.seeds[: len(settings.seeds)])
     fresh, _ = compute(experiment, settings)
+    if experiment.timings:
+        fresh = fresh[~fresh["quantity"].isin(experiment.timings)]
     keys = list(fresh.columns[:-1])
     both = fresh.merge(stored.table, on=keys, how="left", suffixes=("", "_stored"), indicator=True)
     missing = int((both["_merge"] != "both").sum())
@@ -117,34 +145,59 @@ def verify(experiment: Experiment, store: Store) -> dict:
     return {"id": experiment.id, "rows": len(both), "missing": missing, "worst": worst, "ok": missing == 0 and worst <= 1}
 
 
-def _indexed(index: int, *arguments) -> tuple[int, pd.DataFrame, float]:
-    return index, *compute_point(*arguments)
+def _indexed(index: int, *arguments) -> tuple[int, pd.DataFrame, float, str]:
+    return index, *compute_point(*arguments), machine()
+
+
+def _on_worker(
+    identity: tuple, index: int, experiment_id: str, settings: Settings, point: dict, checkpoint: Path | None
+) -> tuple[int, pd.DataFrame, float, str]:
+    """`_indexed`, on a worker that computes what the caller would. A checkpoint needs the caller's folder."""
+    from distributed import get_worker
+
+    require(get_worker().state.nthreads == 1, "a worker has several threads; start workers with --nthreads 1")
+    same = identity == _identity(find(experiment_id), settings)
+    require(same, "a worker has other code or packages than this process; make them agree, then start the worker anew")
+    seen = checkpoint if checkpoint and checkpoint.parent.is_dir() else None
+    return _indexed(index, experiment_id, settings, point, seen)
 
 
 def _name(point: dict) -> str:
     return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
 
 
-def _keep(folder: Path, point: dict, table: pd.DataFrame, seconds: float) -> None:
+def _keep(folder: Path, point: dict, table: pd.DataFrame, seconds: float, where: str) -> None:
     text = table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
-    atomic_write(folder / f"{_name(point)}.csv", f"# {seconds!r}\n{text}".encode())
+    atomic_write(folder / f"{_name(point)}.csv", f"# {seconds!r} {where}\n{text}".encode())
+    (folder / f"{_name(point)}.checkpoint").unlink(missing_ok=True)
 
 
-def _kept(folder: Path | None, point: dict) -> tuple[pd.DataFrame, float] | None:
+def _kept(folder: Path | None, point: dict) -> tuple[pd.DataFrame, float, str] | None:
     path = folder and folder / f"{_name(point)}.csv"
     if not path or not path.exists():
         return None
     try:
         with path.open() as lines:
-            return pd.read_csv(lines, skiprows=1), float(path.read_text().split("\n", 1)[0].removeprefix("# "))
+            seconds, _, where = next(lines, "").strip("# \n").partition(" ")
+            return pd.read_csv(lines), float(seconds), where or machine()
     except ValueError:
         raise InputError(f"the unfinished run's {path} is damaged; delete it and run again") from None
 
 
 def _fingerprint(experiment: Experiment, settings: Settings) -> str:
     """Names a run by its settings (seeds apart) and by the code of its part, so that no stale point is taken up."""
-    part = experiment.chapter.split("/")[0]
+    content = json.dumps(settings.as_json()).encode() + _code(experiment.chapter.split("/")[0])
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+@functools.cache
+def _code(part: str) -> bytes:
+    """The code of a part, as it was when this process first ran it."""
     package = BOOK / "iclbook"
     files = sorted([*(package / part).glob("*.py"), *(package / "experiments" / part).glob("*.py")])
-    content = json.dumps(settings.as_json()).encode() + b"".join(path.read_bytes() for path in files)
-    return hashlib.sha256(content).hexdigest()[:12]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def _identity(experiment: Experiment, settings: Settings) -> tuple:
+    """What two processes must share to compute the same."""
+    return _fingerprint(experiment, settings), versions()

@@ -96,7 +96,7 @@ class Store:
     def write(self, experiment: Experiment, profile: str, settings: Settings, table, seconds: list[float], force=False):
         """Store a table: the CSV first, then the JSON that vouches for it, each by an atomic rename.
 
-        seconds: wall seconds of each point. Raises InputError where a file stands already, unless `force`.
+        seconds: wall seconds of each point. table.attrs["machine"]: where it was computed, if not here. Raises InputError where a file stands already, unless `force`.
         """
         csv, sidecar = (self.path(experiment, profile, suffix) for suffix in (".csv", ".json"))
         for path in (csv, sidecar):
@@ -115,8 +115,8 @@ class Store:
             "wall_seconds": round(sum(seconds), 2),
             "point_seconds": [round(s, 2) for s in seconds],
             "threads": 1,
-            "machine": machine(),
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+            "machine": table.attrs.get("machine") or machine(),
+            "versions": versions(),
         }
         with writing_to(csv.parent):
             atomic_write(csv, text)
@@ -152,6 +152,11 @@ def atomic_write(path: Path, content: bytes) -> None:
 def machine() -> str:
     """The machine in words: processor architecture, cores, system. No host name."""
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages whose change can change a number."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def duration(seconds: float) -> str:

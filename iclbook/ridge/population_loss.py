@@ -92,10 +92,10 @@ def sampled_loss(table: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return residual.square().sum() / (2 * K * count), labels[:, :N].T @ residual / (K * count)  # (), (N, K)
 
 
-class BatchLoss:
-    """The loss on a fresh batch out of a fixed pool of sampled tasks, redrawn at each call.
+class Batches:
+    """Batches of a fixed pool of sampled tasks, without replacement within an epoch, drawn from `generator`.
 
-    labels: (pool, K). Batches are drawn without replacement within an epoch, from `generator`.
+    labels: (pool, K). `order` and `next` say where in the epoch the next batch starts.
     """
 
     def __init__(self, labels: Tensor, batch: int, *, generator: torch.Generator):
@@ -104,12 +104,20 @@ class BatchLoss:
         pool = labels.shape[0]
         require(batch <= pool, f"a batch of {batch} exceeds the {pool} tasks in the pool; lower it")
         self.labels, self.batch, self.generator = labels, batch, generator
-        self._order, self._next = torch.randperm(pool, generator=generator), 0
+        self.order, self.next = torch.randperm(pool, generator=generator), 0
+
+    def draw(self) -> Tensor:
+        """The next batch of labels, (batch, K); the end of an epoch that is shorter than a batch is skipped."""
+        if self.next + self.batch > len(self.order):
+            self.order, self.next = torch.randperm(len(self.order), generator=self.generator), 0
+        rows = self.order[self.next : self.next + self.batch]
+        self.next += self.batch
+        return self.labels[rows]
+
+
+class BatchLoss(Batches):
+    """The loss on a batch out of a fixed pool of sampled tasks, another one at each call."""
 
     def __call__(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """(batch loss, its gradient in the table), shapes () and (N, K)."""
-        if self._next + self.batch > len(self._order):
-            self._order, self._next = torch.randperm(len(self._order), generator=self.generator), 0
-        rows = self._order[self._next : self._next + self.batch]
-        self._next += self.batch
-        return sampled_loss(table, self.labels[rows])
+        return sampled_loss(table, self.draw())

@@ -46,7 +46,8 @@ class Experiment:
     one point stands in `iclbook.experiments.<chapter>` and is named after the id's tail.
     quick, full, paper: settings of the profiles; paper is None where the paper states no setting.
     unstated: settings that the paper leaves open. verify: changes to `full` that make it cheap to compute again;
-    rtol, atol: how far such a recomputation may lie from the stored values, across machines.
+    rtol, atol: how far such a recomputation may lie from the stored values, across machines; timings: quantities that a
+    clock decides, which no recomputation can meet.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Experiment:
     verify: dict = field(default_factory=dict)
     rtol: float = 1e-6
     atol: float = 1e-12
+    timings: tuple[str, ...] = ()
 
     def settings(self, profile: str, **changes) -> Settings:
         """The settings of a profile, with changes. Raises InputError for an unknown profile or setting."""

@@ -7,29 +7,12 @@ import sys
 
 import pytest
 
-from iclbook.cli import main
 from iclbook.settings.catalogue import CATALOGUE
 
 
 def iclbook(*arguments, **env):
     command = [sys.executable, "-m", "iclbook", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | env)
-
-
-@pytest.fixture
-def refusal(monkeypatch, capsys):
-    """Run a command in this process that must be refused; returns its one line on standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["iclbook", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        error = capsys.readouterr().err
-        assert stop.value.code == 2
-        assert error.count("\n") == 1 and error.endswith("\n"), error
-        return error
-
-    return run
 
 
 def test_list_gives_the_contracts_fields():

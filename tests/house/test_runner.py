@@ -12,6 +12,7 @@ import pytest
 from iclbook import runner
 from iclbook.errors import InputError
 from iclbook.settings.catalogue import find
+from iclbook.store import machine
 
 
 def iclbook(*arguments, **kwargs):
@@ -23,7 +24,7 @@ def content(folder):
 
 
 def test_jobs_and_sigkill_do_not_change_a_bit(tmp_path):
-    changed = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=2000", "--seeds", "3-4"]
+    changed = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=600", "--seeds", "3-4"]
     one, two, killed = (tmp_path / name for name in ("one", "two", "killed"))
     assert iclbook("run", *changed, "--store", str(one)).returncode == 0
     assert iclbook("run", *changed, "--store", str(two), "--jobs", "2").returncode == 0
@@ -52,6 +53,17 @@ def test_finished_points_are_taken_up_not_computed_again(store, lemma5, tmp_path
     monkeypatch.setattr(runner, "compute_point", None)  # any further computation would fail
     again, _ = runner.compute(lemma5, lemma5.full, partial=tmp_path)
     pd.testing.assert_frame_equal(whole, again, rtol=1e-9)
+
+
+def test_a_result_names_every_machine_that_computed_a_point(store, lemma5, tmp_path):
+    runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    first = next(tmp_path.glob("*.csv"))
+    head, rest = first.read_text().split("\n", 1)
+    assert head.endswith(f" {machine()}")
+    first.write_text(head.removesuffix(machine()) + "a far machine\n" + rest)
+    table, seconds = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    store.write(lemma5, "full", lemma5.full, table, seconds)
+    assert set(store.meta(lemma5, "full")["machine"].split("; ")) == {machine(), "a far machine"}
 
 
 def test_a_stored_run_is_left_alone_and_other_seeds_do_not_replace_it(store, lemma5):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import generator
 from scipy.linalg import sqrtm
 
 from iclbook.claims import all_claims
@@ -21,10 +22,6 @@ from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import sample_dictionary
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.settings.ridge.convergence import Thm1Path, Thm1Rates
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def start(N=3, K=5, d=4, m=3, H=6, tau=0.4, beta=1.0, seed=0):

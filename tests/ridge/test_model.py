@@ -6,6 +6,7 @@ import scipy.optimize
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import generator
 from torch.nn.functional import scaled_dot_product_attention
 
 from iclbook.errors import InputError
@@ -13,10 +14,6 @@ from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.null_models import free_table_descent, frozen_attention_weights
 from iclbook.ridge.population_loss import PopulationLoss
 from iclbook.ridge.prompt import sample_dictionary
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def make(N=4, K=9, d=5, m=3, tau=0.3, H=6, seed=0, **kwargs):

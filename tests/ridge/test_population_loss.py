@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import dictionary, generator
 from sklearn.linear_model import Ridge
 
 from iclbook.claims import all_claims
@@ -19,15 +20,7 @@ from iclbook.ridge.population_loss import (
     optimal_weights,
     sampled_loss,
 )
-from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def dictionary(N=4, K=9, d=5, m=3, tau=0.3, seed=0, **kwargs):
-    return sample_dictionary(N, K, d, m, tau, generator=generator(seed), **kwargs)
+from iclbook.ridge.prompt import sample_labels, sample_tasks
 
 
 def noisy_labels(D, count, seed=1):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import dictionary, generator
 
 from iclbook.errors import InputError
 from iclbook.experiments.ridge.prompt import other_prompts
@@ -14,18 +15,9 @@ from iclbook.ridge.prompt import (
     TOKENS,
     Dictionary,
     dtype_named,
-    sample_dictionary,
     sample_labels,
     sample_tasks,
 )
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def dictionary(N=4, K=9, d=5, m=3, tau=0.3, seed=0, **kwargs):
-    return sample_dictionary(N, K, d, m, tau, generator=generator(seed), **kwargs)
 
 
 def z_scores(samples, expected):

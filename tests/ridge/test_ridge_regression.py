@@ -10,6 +10,7 @@ import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import dictionary, generator
 from scipy.stats import chi2
 from sklearn.linear_model import Ridge
 
@@ -19,19 +20,11 @@ from iclbook.experiments.ridge import ridge_regression as experiments
 from iclbook.ridge import ridge_regression as rr
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, label_covariance, optimal_weights
-from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
+from iclbook.ridge.prompt import sample_labels, sample_tasks
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.settings.ridge.ridge_regression import ErrorBound
 
 sizes = st.integers(1, 8)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def dictionary(N=4, K=9, d=5, m=3, tau=0.3, seed=0):
-    return sample_dictionary(N, K, d, m, tau, generator=generator(seed))
 
 
 @settings(deadline=None, max_examples=50)

@@ -6,25 +6,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import dictionary, generator
 from scipy.optimize import minimize, minimize_scalar
 
 from iclbook.claims import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import template
 from iclbook.ridge.population_loss import label_covariance, optimal_weights
-from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
+from iclbook.ridge.prompt import sample_labels, sample_tasks
 from iclbook.ridge.ridge_regression import ridge_coefficients
 from iclbook.ridge.unseen import IN_DOMAIN, expected_distance, expected_error
 
 sizes = st.integers(1, 8)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def dictionary(N=4, K=9, d=5, m=3, tau=0.3, seed=0):
-    return sample_dictionary(N, K, d, m, tau, generator=generator(seed))
 
 
 def test_best_template_minimises_the_noise_averaged_criterion():

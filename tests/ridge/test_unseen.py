@@ -5,24 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ridge.draws import dictionary, generator
 
 from iclbook.claims import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import unseen
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, optimal_weights, sampled_loss
-from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
+from iclbook.ridge.prompt import sample_labels, sample_tasks
 from iclbook.ridge.training import log_steps, make_optimizer, train
 
 DOMAINS = (unseen.IN_DOMAIN, unseen.OUT_OF_DOMAIN, unseen.Domain(mean=-0.7, std=0.3))
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def dictionary(N=4, K=9, d=5, m=3, tau=0.3, seed=0):
-    return sample_dictionary(N, K, d, m, tau, generator=generator(seed))
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

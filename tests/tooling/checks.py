@@ -22,7 +22,7 @@ LAYERS = (
     ("ridge", "dual", "bridge"),
     ("settings",),
     ("experiments",),
-    ("store", "claims", "plots", "drawing"),
+    ("store", "claims", "plots", "drawing", "cluster"),
     ("runner",),
     ("chapter", "cli", "__main__"),
 )
