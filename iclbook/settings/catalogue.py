@@ -1,11 +1,27 @@
 """Every experiment of the book, by id, in the order of the chapters. Light: imports neither torch nor pandas."""
 
 from iclbook.settings import experiment
-from iclbook.settings.dual import generalisation, kernel, layers, modified, one_step, representation
-from iclbook.settings.ridge import convergence, heads, population_loss, prompt, ridge_regression, template, unseen
+from iclbook.settings.dual import (
+    generalisation,
+    kernel,
+    layers,
+    modified,
+    one_step,
+    representation,
+)
+from iclbook.settings.ridge import (
+    convergence,
+    heads,
+    many_heads,
+    population_loss,
+    prompt,
+    ridge_regression,
+    template,
+    unseen,
+)
 
 CHAPTERS = (
-    *(prompt, population_loss, unseen, heads, convergence, ridge_regression, template),
+    *(prompt, population_loss, unseen, heads, convergence, ridge_regression, template, many_heads),
     *(kernel, one_step, representation, generalisation, layers, modified),
 )
 CATALOGUE = {e.id: e for chapter in CHAPTERS for e in chapter.EXPERIMENTS}
