@@ -4,21 +4,38 @@ import torch
 from torch import Tensor
 
 from iclbook.dual.attention import SelfAttention
-from iclbook.errors import require_nonnegative, require_sizes
+from iclbook.dual.tasks import LINEAR, Task
+from iclbook.errors import require, require_nonnegative, require_sizes
 
 
 def sample_prompts(
-    count: int, N: int, d: int, *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    count: int,
+    N: int,
+    d: int,
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    task: Task = LINEAR,
+    inputs: str = "uniform",
+    noise: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return tokens [x; y], shape (count, N + 1, d + 1), the query's y set to 0, and the query's labels (count,).
 
-    x is uniform on [-1, 1]^d and y = w^T x, with w ~ N(0, I) drawn anew for each prompt.
+    x is uniform on [-1, 1]^d, or Gaussian with the same variance 1/3; y = task(x, w), with w ~ N(0, I) drawn anew for
+    each prompt. noise: sd of what is added to the demonstrations' y; the query's label is the true one.
     """
     require_sizes(count=count, N=N, d=d)
-    x = 2 * torch.rand(count, N + 1, d, generator=generator, dtype=dtype) - 1  # (count, N + 1, d)
+    require_nonnegative(noise=noise)
+    require(inputs in ("uniform", "gaussian"), f"inputs must be 'uniform' or 'gaussian', got {inputs!r}")
+    if inputs == "uniform":
+        x = 2 * torch.rand(count, N + 1, d, generator=generator, dtype=dtype) - 1  # (count, N + 1, d)
+    else:
+        x = torch.randn(count, N + 1, d, generator=generator, dtype=dtype) / 3**0.5
     w = torch.randn(count, d, 1, generator=generator, dtype=dtype)
-    tokens = torch.cat([x, x @ w], dim=-1)  # (count, N + 1, d + 1)
+    tokens = torch.cat([x, task(x, w)], dim=-1)  # (count, N + 1, d + 1)
     labels = tokens[:, -1, -1].clone()
+    if noise > 0:
+        tokens[..., -1] += noise * torch.randn(count, N + 1, generator=generator, dtype=dtype)
     tokens[:, -1, -1] = 0
     return tokens, labels
 

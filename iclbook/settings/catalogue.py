@@ -2,12 +2,14 @@
 
 from iclbook.settings import experiment
 from iclbook.settings.dual import (
+    further_tasks,
     generalisation,
     kernel,
     layers,
     modified,
     one_step,
     representation,
+    trained,
 )
 from iclbook.settings.ridge import (
     convergence,
@@ -22,7 +24,7 @@ from iclbook.settings.ridge import (
 
 CHAPTERS = (
     *(prompt, population_loss, unseen, heads, convergence, ridge_regression, template, many_heads),
-    *(kernel, one_step, representation, generalisation, layers, modified),
+    *(kernel, one_step, representation, generalisation, layers, modified, trained, further_tasks),
 )
 CATALOGUE = {e.id: e for chapter in CHAPTERS for e in chapter.EXPERIMENTS}
 

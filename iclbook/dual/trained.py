@@ -1,0 +1,107 @@
+"""What one attention layer can reach: two numbers by symmetry, linear steps in closed form, peers outside attention.
+
+By symmetry a trained layer comes down to score scale a and value scale c: score a x_i . x_q, value c y_i, own value 0.
+"""
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from iclbook.dual.attention import SelfAttention
+from iclbook.dual.kernel import softmax_kernel
+from iclbook.dual.modified import lowest_scores, values_less_negatives
+from iclbook.dual.one_step import KernelDualModel, one_at_a_time
+from iclbook.errors import require, require_nonnegative, require_sizes
+
+FOURTH_MOMENT = {"uniform": 1 / 5, "gaussian": 1 / 3}  # of a coordinate with variance 1/3
+
+
+def linear_step_loss(N: int, d: int, *, inputs: str = "uniform", noise: float = 0.0, centred: bool = False) -> float:
+    """Return the loss of the best single linear step c sum_i y_i x_i . x_q on the linear task, in closed form.
+
+    sigma^2 (d - (tr E G)^2 / (tr E G^2 + noise^2 tr E G)), G = sum_i x_i x_i^T, sigma^2 = 1/3; `centred`: with
+    x_i - mean x. Derived in the chapter.
+    """
+    require_sizes(N=N, d=d)
+    require_nonnegative(noise=noise)
+    require(inputs in FOURTH_MOMENT, f"inputs must be one of {', '.join(FOURTH_MOMENT)}, got {inputs!r}")
+    square = 1 / 3  # E x_j^2
+    fourth = d * FOURTH_MOMENT[inputs] + d * (d - 1) * square**2  # E ||x||^4
+    own, cross = ((1 - 1 / N) ** 2, (N - 1) / N) if centred else (1.0, 0.0)  # P_ii^2, sum_{i != j} P_ij^2
+    first = (N - 1 if centred else N) * d * square  # tr E G
+    second = N * own * fourth + (N * (N - 1) * own * d + cross * d * (d + 1)) * square**2  # tr E G^2
+    return square * (d - first**2 / (second + noise**2 * first))
+
+
+def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (c, loss), each (...): the best c in c * feature, and its mean squared error. features: (..., B)."""
+    c = (features * labels).mean(-1) / features.square().mean(-1)
+    return c, (c.unsqueeze(-1) * features - labels).square().mean(-1)
+
+
+def two_number_features(tokens: Tensor, a: float, negatives: list[tuple[int, float]]) -> dict[tuple, Tensor]:
+    """Return {family: sum of weights times y, (B,)} at the score scale a, for tokens (B, N + 1, d + 1).
+
+    Families: ("plain",), ("own token hidden",), ("positive part",) of centred weights, and ("negative", r, beta).
+    """
+    x, y = tokens[..., :-1], tokens[:, :-1, -1]  # (B, N + 1, d), (B, N)
+    scores = a * (x @ x[:, -1:].mT).squeeze(-1)  # (B, N + 1)
+    p = scores.softmax(-1)[:, :-1]  # (B, N)
+    total, weighted = p.sum(-1), (p * y).sum(-1)  # (B,)
+    found = {("plain",): weighted, ("own token hidden",): weighted / total}
+    found["positive part",] = (relu(p - p.mean(-1, keepdim=True)) * y).sum(-1)
+    sorted_y = y.gather(-1, scores[:, :-1].argsort(dim=-1, stable=True)).cumsum(-1)  # (B, N)
+    for r, beta in negatives:
+        found["negative", r, beta] = weighted - beta * total * sorted_y[:, r - 1] / r
+    return found
+
+
+def linear_features(tokens: Tensor) -> dict[tuple, Tensor]:
+    """Return {family: (B,)} of linear attention, as it is and with centred keys."""
+    x, y = tokens[..., :-1], tokens[:, :-1, -1]
+    scores = (x[:, :-1] @ x[:, -1:].mT).squeeze(-1)  # (B, N)
+    centred = scores - scores.mean(-1, keepdim=True)
+    return {("linear",): (scores * y).sum(-1), ("linear, centred",): (centred * y).sum(-1)}
+
+
+def ridge(tokens: Tensor, penalty: float, *, intercept: bool = False) -> Tensor:
+    """Return each prompt's own ridge prediction for its query, (B,): argmin ||y - X w||^2 + penalty ||w||^2."""
+    require(penalty > 0, f"penalty must be above 0, got {penalty!r}")
+    x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1:], tokens[:, -1:, :-1]  # (B, N, d), (B, N, 1), (B, 1, d)
+    shift, level = (x.mean(1, keepdim=True), y.mean(1, keepdim=True)) if intercept else (0.0, y.new_zeros(1, 1, 1))
+    x, query = x - shift, query - shift
+    gram = x.mT @ x + penalty * torch.eye(x.shape[-1], dtype=x.dtype)  # (B, d, d)
+    w = torch.linalg.solve(gram, x.mT @ (y - level))  # (B, d, 1)
+    return (query @ w + level)[:, 0, 0]
+
+
+def smoother(tokens: Tensor, bandwidth: float) -> Tensor:
+    """Return the Nadaraya-Watson prediction with a Gaussian kernel on x, (B,)."""
+    require(bandwidth > 0, f"bandwidth must be above 0, got {bandwidth!r}")
+    x, y = tokens[..., :-1], tokens[:, :-1, -1]
+    distances = (x[:, :-1] - x[:, -1:]).square().sum(-1)  # (B, N)
+    return ((-distances / (2 * bandwidth**2)).softmax(-1) * y).sum(-1)
+
+
+def step_outputs(layer: SelfAttention, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a single-head layer's own dual model says of the last token: (N + 1, B, d_o) and (B, d_o).
+
+    The first are its outputs before and after each of N single-demonstration steps, on views, values, negatives and
+    strengths of that layer; the penalty acts once, on the start. The second is its output after one full step.
+    """
+    queries, keys, values = (part[:, 0] for part in layer.project(tokens))  # (B, N + 1, d_o)
+    alpha, beta, r = (layer.modification[name] for name in ("alpha", "beta", "r"))
+    query, demos, targets = queries[:, -1:], keys[:, :-1], values[:, :-1]
+    scores = query @ keys.mT  # (B, 1, N + 1)
+    if beta != 0:
+        everyone = torch.ones_like(scores[..., :-1], dtype=torch.bool)
+        negatives = lowest_scores(scores[..., :-1], everyone, r)  # (B, 1, N)
+        targets = values_less_negatives(targets, negatives, beta).squeeze(1)  # (B, N, d_o)
+    shift = scores.amax(-1, keepdim=True)  # (B, 1, 1)
+    D, kernel = (scores - shift).exp().sum((-2, -1)), functools.partial(softmax_kernel, shift=shift)
+    start = KernelDualModel.start(keys[:, -1:], values[:, -1:], D, kernel=kernel)
+    decayed = KernelDualModel.start(keys[:, -1:], (1 - alpha) * values[:, -1:], D, kernel=kernel)
+    singles = torch.stack([model(query)[:, 0] for model in one_at_a_time(decayed, demos, targets)])
+    return singles, start.step(demos, targets, alpha)(query)[:, 0]
