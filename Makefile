@@ -50,7 +50,7 @@ $(STAMP): requirements.txt pyproject.toml
 	    for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	        $$python -c '$(VERSION_OK)' 2>/dev/null && found=$$python && break; \
 	    done; \
-	    [ -n "$$found" ] || { echo "The book needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=/path/to/python"; exit 1; }; \
+	    [ -n "$$found" ] || { echo "The book needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=python3.12"; exit 1; }; \
 	    $$found -m venv .venv || exit 1; \
 	fi; \
 	$(BIN)/python -c '$(VERSION_OK)' || { echo ".venv holds another Python than 3.11, 3.12 or 3.13: delete .venv and run make again"; exit 1; }

@@ -96,7 +96,8 @@ class Store:
     def write(self, experiment: Experiment, profile: str, settings: Settings, table, seconds: list[float], force=False):
         """Store a table: the CSV first, then the JSON that vouches for it, each by an atomic rename.
 
-        seconds: wall seconds of each point. table.attrs["machine"]: where it was computed, if not here. Raises InputError where a file stands already, unless `force`.
+        seconds: wall seconds of each point. table.attrs["machine"]: where it was computed, if not here. Raises InputError
+        where a file stands already, unless `force`.
         """
         csv, sidecar = (self.path(experiment, profile, suffix) for suffix in (".csv", ".json"))
         for path in (csv, sidecar):

@@ -1,5 +1,6 @@
 """Sweeps: the same bits whatever the number of jobs, resumption after SIGKILL, verification that can fail."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -98,3 +99,15 @@ def test_verify_agrees_with_itself_and_sees_a_changed_number(store, lemma5):
     assert not runner.verify(lemma5, store)["ok"]
     store.write(lemma5, "full", lemma5.full, table[table["table"] != "zero"], seconds, force=True)
     assert runner.verify(lemma5, store)["missing"] == 4
+
+
+def test_verify_leaves_out_what_a_clock_decides_and_nothing_else(store, lemma5):
+    table, seconds = runner.compute(lemma5, lemma5.full)
+    timed = table["quantity"] == table["quantity"].iloc[0]
+    assert not timed.all()
+    clocked = dataclasses.replace(lemma5, timings=(table["quantity"].iloc[0],))
+    for hit, ok in ((timed, True), (~timed, False)):
+        bent = table.assign(value=table["value"].mask(hit, table["value"] + 1))
+        store.write(lemma5, "full", lemma5.full, bent, seconds, force=not ok)
+        assert runner.verify(clocked, store)["ok"] is ok
+    assert runner.verify(clocked, store)["rows"] < runner.verify(lemma5, store)["rows"]

@@ -30,7 +30,7 @@ def stalls(curve: pd.Series) -> bool:
 
 
 def instability(curve: pd.Series) -> float:
-    """The largest ratio of a loss to the lowest before it, losses below `NOISE` counted as `NOISE`; infinite once a loss is."""
+    """The largest ratio of a loss to the lowest before it; infinite once a loss is. Below `NOISE` counts as `NOISE`."""
     kept = curve.clip(lower=NOISE)
     if not kept.map(math.isfinite).all():
         return math.inf
@@ -51,9 +51,10 @@ def fig4_h_equals_n_converges(tables, threshold) -> Outcome:
     """Share of neighbours H < H' from H = N on, over seeds and readings of the tokens, in which H' is lower at the last
     step that all have. Also wanted: no run with H = N stands still. Partly, where only one of both holds.
     """
-    runs = {key: curve for key, curve in _curves(tables["yang2024/fig4"], "tokens", "seed", "H").items() if key[-1] >= N}
+    runs = _curves(tables["yang2024/fig4"], "tokens", "seed", "H")
+    runs = {key: curve for key, curve in runs.items() if key[-1] >= N}
     common = max(set.intersection(*(set(curve.index) for curve in runs.values())))
-    at = pd.Series({key: curve[common] for key, curve in runs.items()}).unstack()  # a row a (tokens, seed), a column an H
+    at = pd.Series({key: curve[common] for key, curve in runs.items()}).unstack()  # rows (tokens, seed), columns H
     share = float((at.diff(axis=1).iloc[:, 1:] < 0).mean(axis=None))
     falling = not any(stalls(curve) for key, curve in runs.items() if key[-1] == N)
     if falling != (share >= threshold):
@@ -80,7 +81,7 @@ def fig4_large_h_diverges(tables, threshold) -> Outcome:
 
 
 def fig4_gd_rate_times_heads(tables, threshold) -> Outcome:
-    """Share of the map's gradient-descent runs whose fate, unstable or not, is that of rate x curvature above 2 or not."""
+    """Share of the map's gradient-descent runs that are unstable exactly where rate x curvature exceeds 2."""
     table = tables["yang2024/fig4-map"]
     table = table[table["optimizer"] == "gd"]
     curvature = table[table["quantity"] == "largest curvature"].set_index(["H", "rate", "seed"])["value"]

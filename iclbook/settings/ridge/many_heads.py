@@ -63,9 +63,9 @@ class Fig4Map(Settings):
 class Fig4Stall(Settings):
     """Few heads, given every chance: is a stall a matter of capacity or of optimisation?
 
-    cases: (name, K, head counts). "from zero" starts at w = 0, "random signs" at w ~ N(0, w_spread^2); "near the solution"
-    at the explicit two heads (K <= d), Q and w blurred by relative Gaussian noise of size `blur`. The rate starts at
-    `rate` and halves every `half_life` steps.
+    cases: (name, K, head counts). "from zero" starts at w = 0, "random signs" at w ~ N(0, w_spread^2), "near the
+    solution" at the explicit two heads (K <= d), Q and w blurred by relative Gaussian noise of size `blur`. The rate
+    starts at `rate` and halves every `half_life` steps.
     """
 
     N: int = 30
@@ -112,7 +112,8 @@ EXPERIMENTS = (
         quick=Fig4Map(N=6, K=24, d=12, m=4, steps=300, pool=500, batch=64,
                       cases=(("adam", "population", "float32", (6, 24), (1e-3, 1e-2, 1e-1)),
                              ("gd", "population", "float32", (6, 24), (0.3, 3.0, 30.0)))),
-        verify=dict(steps=32, cases=(("adam", "batch", "float32", (30,), (1e-3,)), ("gd", "population", "float32", (64,), (1.0,)))),
+        verify=dict(steps=32, cases=(("adam", "batch", "float32", (30,), (1e-3,)),
+                                     ("gd", "population", "float32", (64,), (1.0,)))),
         rtol=1e-3,
         atol=1e-6,
     ),
