@@ -27,22 +27,26 @@ def compute_point(
 ) -> tuple[pd.DataFrame, float]:
     """(table with the point's keys in front, seconds) of one point, on one thread whatever the caller has.
 
-    checkpoint: where a function that takes a `checkpoint` may keep its state, so that an interrupted point goes on.
+    checkpoint: where a function that takes a `checkpoint` may keep its state, so that an interrupted point goes on. The
+    seconds are those of all attempts that the result rests on.
     """
     import torch
+
+    from iclbook.experiments.checkpoint import Checkpoint
 
     threads, start = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             function = find(experiment_id).function()
+            keeper = Checkpoint(checkpoint)
             keeps = "checkpoint" in inspect.signature(function).parameters
-            table = function(settings, point, **({"checkpoint": checkpoint} if keeps else {}))
+            table = function(settings, point, **({"checkpoint": keeper} if keeps else {}))
     finally:
         torch.set_num_threads(threads)
     for place, (name, value) in enumerate(point.items()):
         table.insert(place, name, value)
-    return table, time.perf_counter() - start
+    return table, keeper.earlier + time.perf_counter() - start
 
 
 def compute(

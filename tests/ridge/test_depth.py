@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from iclbook.errors import InputError
-from iclbook.ridge.depth import DeepTransformer, EncoderLayer, linear_part, nonlinear_share, operations, scaling_error
+from iclbook.ridge.depth import (
+    DeepTransformer, EncoderLayer, linear_part, nonlinear_share, operations, prediction_loss, scaling_error,
+)  # fmt: skip
 from iclbook.ridge.model import MultiHeadAttention
-from iclbook.ridge.population_loss import Batches
-from iclbook.ridge.prompt import sample_dictionary
+from iclbook.ridge.population_loss import Batches, PopulationLoss, minimal_loss
+from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
 
 SIZES = dict(layers=3, width=12, feedforward=20)
 
@@ -63,6 +65,15 @@ def test_the_order_of_the_prompt_and_of_the_other_tokens_does_not_matter(diction
     model, moved = deep(dictionary), deep(dictionary.reordered(order))
     torch.testing.assert_close(moved(y[:, order[:4]]), model(y)[:, order], rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(model.predict(y, batch=2), model(y).detach(), rtol=1e-12, atol=1e-14)
+
+
+def test_the_loss_of_a_linear_model_is_the_population_loss_on_average(dictionary):
+    generator = torch.Generator().manual_seed(3)
+    table = torch.randn(dictionary.N, dictionary.K, generator=generator, dtype=torch.float64)
+    tasks = sample_tasks(20_000, dictionary.m, generator=generator)
+    seen = sample_labels(dictionary, tasks, generator=generator)
+    expected = minimal_loss(dictionary) + PopulationLoss.of(dictionary)(table)[0]
+    assert prediction_loss(seen[:, : dictionary.N] @ table, seen).item() == pytest.approx(expected.item(), rel=0.05)
 
 
 def test_a_linear_model_has_no_nonlinear_share_and_a_deep_one_has(dictionary):
