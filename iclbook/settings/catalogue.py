@@ -13,6 +13,7 @@ from iclbook.settings.dual import (
 )
 from iclbook.settings.ridge import (
     convergence,
+    depth,
     heads,
     many_heads,
     population_loss,
@@ -23,7 +24,7 @@ from iclbook.settings.ridge import (
 )
 
 CHAPTERS = (
-    *(prompt, population_loss, unseen, heads, convergence, ridge_regression, template, many_heads),
+    *(prompt, population_loss, unseen, heads, convergence, ridge_regression, template, many_heads, depth),
     *(kernel, one_step, representation, generalisation, layers, modified, trained, further_tasks),
 )
 CATALOGUE = {e.id: e for chapter in CHAPTERS for e in chapter.EXPERIMENTS}
