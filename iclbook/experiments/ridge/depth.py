@@ -178,10 +178,6 @@ def inside(setup: Setup, model: DeepTransformer, settings, now: int) -> list[tup
     rest = y @ torch.linalg.svd(setup.exact.features[:, :N]).Vh[s.m :].T  # (count + held, N - m), what no task explains
     other = torch.randn(setup.exact.features.shape, generator=setup.generator, dtype=torch.float64)  # (m, K)
     for layer in range(len(tokens)):
-        def r2(x, target, cut: int) -> float:
-            probe = RidgeCV(alphas=10.0 ** torch.arange(-4, 5).numpy()).fit(x[:cut], target[:cut])
-            return probe.score(x[cut:], target[cut:])
-
         single = [tokens[layer, :, i].numpy() for i in range(len(chosen))]  # (count + held, width) each
         scores = {
             "probe, lambda": [r2(x, coefficients.numpy(), count) for x in single],
@@ -193,6 +189,12 @@ def inside(setup: Setup, model: DeepTransformer, settings, now: int) -> list[tup
             scores[quantity] = [r2(flat, features.T.repeat(few.shape[1], 1).numpy(), 3 * len(flat) // 4)]
         rows += [(now, layer, "in-domain", "transformer", name, sum(each) / len(each)) for name, each in scores.items()]
     return rows
+
+
+def r2(x, target, cut: int) -> float:
+    """R^2 on the rows from `cut` on of a linear probe fitted to the rows before, its penalty chosen on those too."""
+    probe = RidgeCV(alphas=10.0 ** torch.arange(-4, 5).numpy()).fit(x[:cut], target[:cut])
+    return probe.score(x[cut:], target[cut:])
 
 
 def fig5(settings, point) -> pd.DataFrame:
