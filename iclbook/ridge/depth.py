@@ -85,7 +85,8 @@ def linear_part(y: Tensor, predicted: Tensor) -> Tensor:
     y: (count, N); predicted: (count, K), with count >= N. A one-layer model's table is found exactly.
     """
     require(len(y) >= y.shape[1], f"{len(y)} prompts cannot fix a table for {y.shape[1]} labels; take more")
-    return torch.linalg.lstsq(y, predicted).solution  # (N, K)
+    # Not torch's default driver: that one starts from whatever lies in memory, and its last bits differ by call.
+    return torch.linalg.lstsq(y, predicted, driver="gelsd").solution  # (N, K)
 
 
 def nonlinear_share(predicted: Tensor, linear: Tensor) -> Tensor:

@@ -92,6 +92,16 @@ def test_a_linear_model_has_no_nonlinear_share_and_a_deep_one_has(dictionary):
         linear_part(y[:3], predicted[:3])
 
 
+def test_the_linear_part_does_not_depend_on_what_lay_in_memory():
+    generator = torch.Generator().manual_seed(0)
+    y, predicted = (torch.randn(20, size, generator=generator, dtype=torch.float64) for size in (6, 9))
+    first = linear_part(y, predicted)
+    for count in range(40):
+        left = [torch.full((6,), value, dtype=torch.int32) for value in range(count)]
+        del left
+        assert torch.equal(linear_part(y, predicted), first)
+
+
 @pytest.mark.parametrize("H", [1, 4])
 def test_operations_by_hand(dictionary, H):
     B, K, d, layers, width, feedforward = 3, 9, 5, 3, 12, 20

@@ -61,7 +61,7 @@ def fig2a(settings, point) -> pd.DataFrame:
     else:
         tasks = sample_tasks(s.pool, s.m, generator=generator)
         labels = sample_labels(exact, tasks, generator=generator)  # (pool, K)
-        record(0, torch.linalg.lstsq(labels[:, : s.N], labels).solution, "pool optimum")
+        record(0, torch.linalg.lstsq(labels[:, : s.N], labels, driver="gelsd").solution, "pool optimum")
         loss = BatchLoss(labels.to(dictionary.tokens.dtype), s.batch, generator=generator)
     train(model, loss, make_optimizer(model, "adam", s.rate), s.steps, record, log_steps(s.steps))
     return pd.DataFrame(rows, columns=["step", "predictor", "domain", "quantity", "value"])
