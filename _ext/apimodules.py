@@ -10,7 +10,10 @@ import re
 from importlib.util import find_spec
 
 MARKER = "<!-- iclbook modules -->"
-NOT_SHOWN = {"iclbook.cli", "iclbook.__main__"}  # commands, not functions: `iclbook --help` documents them
+NOT_SHOWN = {
+    "iclbook.cli",
+    "iclbook.__main__",
+}  # commands, not functions: `iclbook --help` documents them
 
 
 def module_names(package: str = "iclbook") -> list[str]:
@@ -55,7 +58,11 @@ def rewrite_docstring(app, what, name, obj, options, lines):
 
 def skip_field_alias(app, what, name, obj, skip, options):
     """A named tuple's fields carry no docstring of ours (event autodoc-skip-member)."""
-    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
+    return (
+        True
+        if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number")
+        else None
+    )
 
 
 def setup(app):

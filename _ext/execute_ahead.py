@@ -19,7 +19,9 @@ execute = partial(single_nb_execution, coalesce_streams=True)
 
 def identity(notebook, folder):
     """What a run depends on: the code and the folder in which it runs."""
-    return str(folder), tuple(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return str(folder), tuple(
+        cell.source for cell in notebook.cells if cell.cell_type == "code"
+    )
 
 
 def start(app, env, docnames):
@@ -27,7 +29,10 @@ def start(app, env, docnames):
     if app.config.nb_execution_mode != "force":
         return
     pool, runs = ThreadPool(KERNELS), {}
-    settings = {"timeout": app.config.nb_execution_timeout, "allow_errors": app.config.nb_execution_allow_errors}
+    settings = {
+        "timeout": app.config.nb_execution_timeout,
+        "allow_errors": app.config.nb_execution_allow_errors,
+    }
     for path in (Path(env.doc2path(docname)) for docname in docnames):
         if path.suffix == ".ipynb":
             notebook = nbformat.read(path, as_version=4)

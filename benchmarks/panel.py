@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import torch
 
 from iclbook.dual.panel import train_together
-from iclbook.experiments.dual.trained import build, prompts
-from iclbook.settings.dual.trained import Trained
+from studies.dual.trained.compute import build, prompts
+from studies.dual.trained.settings import Trained
 
 BLOCKS, STEPS = 4, 10
 SHAPES = {  # name -> what of the grid is kept
@@ -30,9 +30,13 @@ class AsPanel(SimpleNamespace):
 
 def measure(settings) -> tuple[int, float, float, float]:
     """(layers, milliseconds a step of all at once, one after another, largest difference of predictions)."""
-    panels, others = ([panel for panel in build(settings, seed=0)[0] if panel.softmax] for _ in range(2))
+    panels, others = (
+        [panel for panel in build(settings, seed=0)[0] if panel.softmax] for _ in range(2)
+    )
     layers = [layer for panel in others for layer in panel.layers]
-    alone = [AsPanel(layer=layer, parameters=dict(layer.named_parameters())) for layer in layers]
+    alone = [
+        AsPanel(layer=layer, parameters=dict(layer.named_parameters())) for layer in layers
+    ]
     times = []
     for block in range(BLOCKS):
         sample = lambda generator: lambda: prompts(settings, settings.batch, generator)  # noqa: E731
@@ -42,7 +46,9 @@ def measure(settings) -> tuple[int, float, float, float]:
         middle = time.perf_counter()
         for one in alone:
             train_together([one], sample(generator()), STEPS, rates=[1e-3])
-        times.append((1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS))
+        times.append(
+            (1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS)
+        )
     with torch.no_grad():
         tokens, _ = prompts(settings, 256, torch.Generator().manual_seed(9))
         together = torch.cat([panel(tokens) for panel in panels])

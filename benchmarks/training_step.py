@@ -33,17 +33,27 @@ def main():
     """Print milliseconds a step, each way, and their ratio."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    dictionary = sample_dictionary(30, 200, 100, 20, 0.01, generator=generator, dtype=torch.float32)
-    ours, theirs = (MultiHeadAttention(dictionary, 64, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    dictionary = sample_dictionary(
+        30, 200, 100, 20, 0.01, generator=generator, dtype=torch.float32
+    )
+    ours, theirs = (
+        MultiHeadAttention(dictionary, 64, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
+    )
     loss = PopulationLoss.of(dictionary)
-    adam, plain = make_optimizer(ours, "adam", 1e-4), torch.optim.Adam(theirs.parameters(), lr=1e-4)
+    adam, plain = (
+        make_optimizer(ours, "adam", 1e-4),
+        torch.optim.Adam(theirs.parameters(), lr=1e-4),
+    )
     times = []
     for _ in range(BLOCKS):
         start = time.perf_counter()
         train(ours, loss, adam, STEPS, lambda step, table: None, [])
         middle = time.perf_counter()
         straightforward(theirs, loss, plain, STEPS)
-        times.append((1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS))
+        times.append(
+            (1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS)
+        )
     fast, slow = torch.tensor(times[1:]).median(dim=0).values.tolist()
     ratio = torch.tensor([b / a for a, b in times[1:]]).median().item()
     torch.testing.assert_close(ours(), theirs(), rtol=1e-2, atol=1e-4)

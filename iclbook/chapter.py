@@ -7,10 +7,10 @@ import pandas as pd
 from IPython.display import Code, Markdown, display
 
 from iclbook import runner
-from iclbook.claims import report
+from iclbook.catalogue import find
+from iclbook.claim import report
 from iclbook.errors import InputError, require
-from iclbook.settings.catalogue import find
-from iclbook.settings.experiment import PROFILES
+from iclbook.experiment import PROFILES
 from iclbook.store import Result, Store
 
 
@@ -36,7 +36,14 @@ def deviations(*experiment_ids: str) -> None:
         elif not rows:
             text = f"**{experiment.id}**: differences from the paper: none."
         else:
-            cells = [(r["setting"], "not stated" if r["paper"] is None else _plain(r["paper"]), _plain(r["full"])) for r in rows]
+            cells = [
+                (
+                    r["setting"],
+                    "not stated" if r["paper"] is None else _plain(r["paper"]),
+                    _plain(r["full"]),
+                )
+                for r in rows
+            ]
             body = "\n".join(f"| `{name}` | {paper} | {full} |" for name, paper, full in cells)
             text = f"**{experiment.id}**, setting by setting:\n\n| setting | paper | this book |\n|---|---|---|\n{body}"
         display(Markdown(text))
@@ -48,17 +55,26 @@ def claims_of(chapter: str) -> None:
     Raises InputError where a returned verdict differs from the recorded one, or the chapter has no claim.
     """
     rows = report(Store(), chapter)
-    require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see iclbook/claims/claims.toml")
+    require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see its claims.toml")
     blocks = []
     for row in rows:
         if row["returned"] != row["verdict"]:
-            says = row["error"] or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
+            says = (
+                row["error"]
+                or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
+            )
             raise InputError(f"{row['id']}: {says}")
         whose = "the paper's" if row["source"] == "paper" else "ours"
-        numbers = [f"{name} {row[name]:.3g}" for name in ("measured", "threshold") if row[name] is not None]
+        numbers = [
+            f"{name} {row[name]:.3g}"
+            for name in ("measured", "threshold")
+            if row[name] is not None
+        ]
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
         reason = f"\n\n  {row['reason']}" if row["reason"] else ""
-        blocks.append(f"* **{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}.{reason}\n\n  {tail}")
+        blocks.append(
+            f"* **{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}.{reason}\n\n  {tail}"
+        )
     display(Markdown("\n\n".join(blocks)))
 
 
@@ -77,4 +93,10 @@ def show_source(*things) -> None:
 
 
 def _plain(value) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}" if isinstance(value, int) else f"{value}"
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else f"{value}"
+    )

@@ -5,14 +5,16 @@ import sys
 
 import click
 
-from iclbook.claims import all_claims, report
+from iclbook.catalogue import experiments, find
+from iclbook.claim import all_claims, report
 from iclbook.errors import InputError, require
-from iclbook.settings.catalogue import CATALOGUE, find
-from iclbook.settings.experiment import PROFILES
+from iclbook.experiment import PROFILES
 from iclbook.store import Store, duration
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-in_store = click.option("--store", "store", metavar="DIR", type=Store, default="", help="Another folder of results.")
+in_store = click.option(
+    "--store", "store", metavar="DIR", type=Store, default="", help="Another folder of results."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +28,7 @@ def cli():
 def list_(as_json, store):
     """Every experiment: what it reproduces, whether it is stored, how it differs from the paper."""
     rows = []
-    for e in CATALOGUE.values():
+    for e in experiments().values():
         stored = store.is_stored(e)
         profiles = [name for name in PROFILES if getattr(e, name) is not None]
         seconds = store.meta(e, "full")["wall_seconds"] if stored else None
@@ -42,10 +44,29 @@ def list_(as_json, store):
 @cli.command()
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--all", "everything", is_flag=True, help="Every experiment.")
-@click.option("--profile", default="full", show_default=True, help=f"One of {', '.join(PROFILES)}.")
-@click.option("--seeds", metavar="LIST", default="", help="Seeds in place of the profile's, such as 0,1,2 or 10-14.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting (needs --store).")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points computed at a time.")
+@click.option(
+    "--profile", default="full", show_default=True, help=f"One of {', '.join(PROFILES)}."
+)
+@click.option(
+    "--seeds",
+    metavar="LIST",
+    default="",
+    help="Seeds in place of the profile's, such as 0,1,2 or 10-14.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a setting (needs --store).",
+)
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Points computed at a time.",
+)
 @click.option("--scheduler", metavar="ADDRESS", default="",
               help="Compute the points on the dask cluster whose scheduler listens there, such as tcp://127.0.0.1:8786. "
                    "Its workers need one thread each: dask worker ADDRESS --nthreads 1.")  # fmt: skip
@@ -54,9 +75,14 @@ def list_(as_json, store):
 @in_store
 def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_json, store):
     """Compute experiments and store their results. A run that was stopped goes on where it stopped."""
-    require(bool(ids) != everything, "name one or more experiments, or --all; see `iclbook list`")
-    require(jobs == 1 or not scheduler, "give --jobs or --scheduler, not both: a cluster's workers are its own")
-    chosen = list(CATALOGUE.values()) if everything else [find(wanted) for wanted in ids]
+    require(
+        bool(ids) != everything, "name one or more experiments, or --all; see `iclbook list`"
+    )
+    require(
+        jobs == 1 or not scheduler,
+        "give --jobs or --scheduler, not both: a cluster's workers are its own",
+    )
+    chosen = list(experiments().values()) if everything else [find(wanted) for wanted in ids]
     seeds, changes = _seeds(seeds), dict(_change(text) for text in changes)
     for e in chosen:
         e.settings(profile, **changes)  # refuse before anything is computed
@@ -66,7 +92,7 @@ def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_jso
     for e in chosen:
         state = runner.run(e, profile, store, seeds=seeds, changes=changes, jobs=jobs, scheduler=scheduler, force=force,
                            progress=not as_json)  # fmt: skip
-        place = store.named(store.path(e, profile, ".csv"))
+        place = store.named(store.file(e, profile))
         rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
         if not as_json:
             click.echo(f"{e.id}: {state} in {place}")
@@ -80,7 +106,7 @@ def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_jso
 @in_store
 def verify(ids, as_json, store):
     """Compute a part of each stored result with today's code and compare. Exit code 1 where they differ."""
-    chosen = [find(wanted) for wanted in ids] or list(CATALOGUE.values())
+    chosen = [find(wanted) for wanted in ids] or list(experiments().values())
     from iclbook import runner
 
     rows = []
@@ -89,7 +115,9 @@ def verify(ids, as_json, store):
         if not as_json:
             row = rows[-1]
             state = "agrees" if row["ok"] else "DIFFERS"
-            click.echo(f"{row['id']:38} {state}: {row['rows']} rows, worst deviation {row['worst']:.2g} of the tolerance")
+            click.echo(
+                f"{row['id']:38} {state}: {row['rows']} rows, worst deviation {row['worst']:.2g} of the tolerance"
+            )
     if as_json:
         _print_json(rows)
     sys.exit(0 if all(row["ok"] for row in rows) else 1)
@@ -105,7 +133,11 @@ def claims(as_json, store):
         _print_json(rows)
     else:
         for row in rows:
-            agrees = "" if row["returned"] == row["verdict"] else f"  BUT THE CHECK SAYS {row['error'] or row['returned']}"
+            agrees = (
+                ""
+                if row["returned"] == row["verdict"]
+                else f"  BUT THE CHECK SAYS {row['error'] or row['returned']}"
+            )
             click.echo(f"{row['id']:44} {row['kind']:11} {row['verdict']}{agrees}")
     sys.exit(0 if all(row["returned"] == row["verdict"] for row in rows) else 1)
 
@@ -116,13 +148,13 @@ def claims(as_json, store):
 def status(as_json, store):
     """The state of the store: what is stored, what is missing or damaged, how many claims stand with which verdict."""
     results = []
-    for e in CATALOGUE.values():
+    for e in experiments().values():
         try:
             meta, error = store.meta(e, "full"), None
         except InputError as problem:
             meta, error = {}, str(problem)
         results.append({"id": e.id, "stored": error is None, "error": error, "created": meta.get("created"),
-                        "wall_seconds": meta.get("wall_seconds"), "rows": meta.get("rows"), "seeds": meta.get("seeds"),
+                        "wall_seconds": meta.get("wall_seconds"), "seeds": meta.get("seeds"), "tables": meta.get("tables"),
                         "versions": meta.get("versions")})  # fmt: skip
     counts = {}
     for claim in all_claims().values():
@@ -131,9 +163,15 @@ def status(as_json, store):
     if as_json:
         return _print_json({"results": results, "claims": counts})
     for row in results:
-        click.echo(f"{row['id']:38} " + (f"stored {row['created'][:10]}" if row["stored"] else row["error"]))
+        click.echo(
+            f"{row['id']:38} "
+            + (f"stored {row['created'][:10]}" if row["stored"] else row["error"])
+        )
     for kind, verdicts in counts.items():
-        click.echo(f"claims, {kind}: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+        click.echo(
+            f"claims, {kind}: "
+            + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        )
 
 
 def main():
@@ -145,7 +183,10 @@ def main():
     except click.ClickException as error:
         _refuse(error.format_message().replace("\n", " ") + "; see `iclbook --help`")
     except (click.Abort, KeyboardInterrupt):
-        click.echo("iclbook: stopped; finished points are kept, run the same command again to go on", err=True)
+        click.echo(
+            "iclbook: stopped; finished points are kept, run the same command again to go on",
+            err=True,
+        )
         sys.exit(130)
 
 
@@ -163,7 +204,10 @@ def _seeds(text: str) -> tuple[int, ...]:
     seeds = []
     for part in filter(None, text.split(",")):
         ends = part.split("-")
-        require(len(ends) <= 2 and all(end.isdigit() for end in ends), f"--seeds must look like 0,1,2 or 10-14, got {text!r}")
+        require(
+            len(ends) <= 2 and all(end.isdigit() for end in ends),
+            f"--seeds must look like 0,1,2 or 10-14, got {text!r}",
+        )
         seeds += range(int(ends[0]), int(ends[-1]) + 1)
     require(len(set(seeds)) == len(seeds), f"--seeds names a seed twice: {text!r}")
     require(bool(seeds) or not text, f"--seeds holds no seed: {text!r}")

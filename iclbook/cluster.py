@@ -1,66 +1,82 @@
-"""A dask.distributed cluster in place of this machine's cores, by way of joblib: `iclbook run --scheduler ADDRESS`."""
+"""A dask.distributed cluster in place of this machine's cores: `iclbook run --scheduler ADDRESS`."""
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 
-import joblib
-from distributed import Client, KilledWorker
+from distributed import Client, KilledWorker, as_completed
 from distributed.comm import CommClosedError
-from joblib._dask import DaskDistributedBackend
 
 from iclbook.errors import InputError, require
 
 CONNECT_SECONDS, WORKER_SECONDS = 3, 10
 
 
-class ClusterBackend(DaskDistributedBackend):
-    """joblib's backend for dask, mended in two places.
+def completed(
+    address: str, function: Callable, caller: tuple, tasks: dict[int, tuple]
+) -> Iterator[tuple[int, tuple]]:
+    """(number, function(caller, *task)) of each task, as the cluster at `address` finishes them.
 
-    By itself it waits for ever on a task that dask has given up, and it leaves all work to the calling process where
-    the cluster has one worker.
-    """
-
-    def effective_n_jobs(self, n_jobs):
-        """Workers' threads, at least two: joblib takes one to mean the calling process."""
-        return max(2, super().effective_n_jobs(n_jobs))
-
-    def submit(self, func, callback=None):
-        """Hand over a task; an error of the cluster reaches the callback as the task's own error does."""
-        future = super().submit(func, callback)
-        future.add_done_callback(lambda done: done.exception() and callback(done.exception()))
-        return future
-
-
-@contextmanager
-def cluster(address: str) -> Iterator[None]:
-    """Inside the block, joblib hands its work to the cluster whose scheduler listens at `address`.
-
+    A result is taken from its worker as soon as it is there; the task of a worker that dies is given to another.
     Raises InputError where nobody listens, where there is no worker, and where the cluster fails.
     """
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it reports is raised here, in one line
+    with _connected(address) as client:
+        futures = {
+            client.submit(function, caller, *task, pure=False): number
+            for number, task in tasks.items()
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+                future.release()
+        except KilledWorker as error:
+            died = f"{error.allowed_failures + 1} workers died of the same point, for lack of memory perhaps"
+            raise InputError(
+                f"{died}; finished points are kept, mend the workers and run again"
+            ) from None
+        except (CancelledError, CommClosedError):
+            raise InputError(
+                f"lost the scheduler at {address}; finished points are kept, run again"
+            ) from None
+
+
+def _connected(address: str) -> Client:
+    """A client of the scheduler at `address`, which has a worker that can run the book's code."""
+    logging.getLogger("distributed.client").setLevel(
+        logging.CRITICAL
+    )  # what it reports is raised here, in one line
     like = r"((tcp|tls)://)?[^\s/]+:\d{1,5}"
-    require(re.fullmatch(like, address), f"--scheduler must look like tcp://HOST:PORT, got {address!r}")
+    require(
+        bool(re.fullmatch(like, address)),
+        f"--scheduler must look like tcp://HOST:PORT, got {address!r}",
+    )
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError):
-        raise InputError(f"no dask scheduler answers at {address}; start one with `dask scheduler`") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKER_SECONDS)
-            client.run(exec, "import iclbook.runner", {})  # a worker that cannot would die of its first point
-        except TimeoutError:
-            start = f"`dask worker {address} --nthreads 1`"
-            raise InputError(f"the scheduler at {address} has no worker; start one with {start}") from None
-        except ModuleNotFoundError as error:
-            raise InputError(f"a worker has no package {error.name}; install requirements.txt where it runs") from None
-        try:
-            with joblib.parallel_config(backend=ClusterBackend(client=client)):
-                yield
-        except KilledWorker as error:
-            died = f"{error.allowed_failures + 1} workers died of the same point, for lack of memory perhaps"
-            raise InputError(f"{died}; finished points are kept, mend the workers and run again") from None
-        except (CancelledError, CommClosedError):
-            raise InputError(f"lost the scheduler at {address}; finished points are kept, run again") from None
+        raise InputError(
+            f"no dask scheduler answers at {address}; start one with `dask scheduler`"
+        ) from None
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        client.run(_ready)  # a worker that is not would die of its first point
+    except TimeoutError:
+        client.close()
+        start = f"`dask worker {address} --nthreads 1`"
+        raise InputError(
+            f"the scheduler at {address} has no worker; start one with {start}"
+        ) from None
+    except ModuleNotFoundError as error:
+        client.close()
+        raise InputError(
+            f"a worker has no package {error.name}; install requirements.txt where it runs"
+        ) from None
+    return client
+
+
+def _ready() -> None:
+    """On a worker: import what a point needs."""
+    import iclbook.runner  # noqa: F401
+    from iclbook.catalogue import studies
+
+    studies()

@@ -5,6 +5,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from iclbook.statistics import bands
 from iclbook.store import Result
 
 PALETTE = "colorblind"
@@ -20,13 +21,17 @@ STYLE = {
 }
 
 
-def figure(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.2, **kwargs) -> tuple[Figure, Axes]:
+def figure(
+    rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.2, **kwargs
+) -> tuple[Figure, Axes]:
     """(figure, axes) with `rows` x `columns` panels; width and height of a panel in inches.
 
     Sets seaborn's theme for the notebook, so that whatever is drawn next follows the book's style too.
     """
     sns.set_theme(style="ticks", palette=PALETTE, font_scale=0.85, rc=STYLE)
-    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", **kwargs)
+    return plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained", **kwargs
+    )
 
 
 def finish(fig: Figure, *sources: Result | str) -> None:
@@ -35,8 +40,8 @@ def finish(fig: Figure, *sources: Result | str) -> None:
     fig.supxlabel("\n".join(dict.fromkeys(lines)), fontsize=7, color="0.4", x=0.01, ha="left")
 
 
-def band(ax: Axes, table, x: str = "step", y: str = "value", *, label: str | None = None, **kwargs) -> None:
-    """Median over seeds as a line, their whole range as a band. table: one row a (seed, x)."""
-    grouped = table.groupby(x)[y]
-    (line,) = ax.plot(grouped.median().index, grouped.median(), label=label, **kwargs)
-    ax.fill_between(grouped.min().index, grouped.min(), grouped.max(), color=line.get_color(), alpha=0.2, lw=0)
+def band(ax: Axes, table, y: str, x: str = "step", *, inner: float = 1.0, **kwargs) -> None:
+    """Median over seeds as a line; a band that holds the share `inner` of the seeds. table: one row a (seed, x)."""
+    found = bands(table, x, y, inner).sort_index()
+    (line,) = ax.plot(found.index, found["median"], **kwargs)
+    ax.fill_between(found.index, found["low"], found["high"], color=line.get_color(), alpha=0.2, lw=0)

@@ -1,12 +1,18 @@
 """Runs an experiment's sweep: one thread a point, several points at a time, resumable after any interruption."""
 
+import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import inspect
+import io
 import json
+import shutil
+import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -14,75 +20,145 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from iclbook.errors import InputError, require
-from iclbook.settings.catalogue import find
-from iclbook.settings.experiment import Experiment, Settings
-from iclbook.store import (
-    BOOK, FLOAT_FORMAT, Result, Store, atomic_write, check_table, duration, machine, versions, writing_to,
-)  # fmt: skip
+from iclbook.errors import require
+from iclbook.experiment import Experiment, Settings
+from iclbook.files import atomic_write, writing_to
+from iclbook.machine import machine, versions
+from iclbook.store import Result, Store, as_csv, duration
+from iclbook.tables import arranged, compare
+
+MACHINERY = (
+    "iclbook.runner",
+    "iclbook.store",
+    "iclbook.checkpoint",
+    "iclbook.errors",
+    "iclbook.experiment",
+)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A sweep's tables by name, the seconds of each point, and the machines that computed them."""
+
+    tables: dict[str, pd.DataFrame]
+    seconds: list[float]
+    machines: list[dict]
 
 
 def compute_point(
-    experiment_id: str, settings: Settings, point: dict, checkpoint: Path | None = None
-) -> tuple[pd.DataFrame, float]:
-    """(table with the point's keys in front, seconds) of one point, on one thread whatever the caller has.
+    experiment: Experiment, settings: Settings, point: dict, checkpoint: Path | None = None
+) -> tuple[dict[str, pd.DataFrame], float, dict]:
+    """(tables with the point's keys in front, seconds, machine) of one point, on one thread whatever the caller has.
 
     checkpoint: where a function that takes a `checkpoint` may keep its state, so that an interrupted point goes on. The
     seconds are those of all attempts that the result rests on.
     """
     import torch
 
-    from iclbook.experiments.checkpoint import Checkpoint
+    from iclbook.checkpoint import Checkpoint
 
     threads, start = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            function = find(experiment_id).function()
-            keeper = Checkpoint(checkpoint)
+            function, keeper = experiment.resolve(), Checkpoint(checkpoint)
             keeps = "checkpoint" in inspect.signature(function).parameters
-            table = function(settings, point, **({"checkpoint": keeper} if keeps else {}))
+            tables = function(settings, point, **({"checkpoint": keeper} if keeps else {}))
     finally:
         torch.set_num_threads(threads)
-    for place, (name, value) in enumerate(point.items()):
-        table.insert(place, name, value)
-    return table, keeper.earlier + time.perf_counter() - start
+    for table in tables.values():
+        for place, (name, value) in enumerate(point.items()):
+            table.insert(place, name, value)
+    return tables, keeper.earlier + time.perf_counter() - start, machine()
 
 
 def compute(
-    experiment: Experiment, settings: Settings, *, jobs: int = 1, scheduler: str = "", progress: bool = False,
+    experiment: Experiment,
+    settings: Settings,
+    *,
+    jobs: int = 1,
+    scheduler: str = "",
+    progress: bool = False,
     partial: Path | None = None,
-) -> tuple[pd.DataFrame, list[float]]:
-    """(table of the whole sweep, seconds of each point).
+) -> Computed:
+    """Compute the whole sweep.
 
-    scheduler: the address of a dask cluster that computes the points in place of this machine. table.attrs["machine"]
-    says where they were computed.
+    scheduler: the address of a dask cluster that computes the points in place of this machine.
     partial: a folder in which each finished point is kept; points that stand there are not computed again. The
-    table is built from the kept text, so that an interrupted run ends in the same bits as an undisturbed one.
+    tables are built from the kept text, so that an interrupted run ends in the same bits as an undisturbed one.
     """
     points = settings.points()
-    done = {index: found for index, point in enumerate(points) if (found := _kept(partial, point))}
-    todo = [index for index in range(len(points)) if index not in done]
-    if scheduler:
-        from iclbook.cluster import cluster
-    task = functools.partial(_on_worker, _identity(experiment, settings)) if scheduler else _indexed
-    tasks = (
-        joblib.delayed(task)(index, experiment.id, settings, point, partial and partial / f"{_name(point)}.checkpoint")
-        for index, point in enumerate(points)
-        if index in todo
+    done = {i: kept for i, point in enumerate(points) if (kept := _kept(partial, point))}
+    tasks = {
+        i: (experiment, settings, point, partial and partial / f"{_name(point)}.checkpoint")
+        for i, point in enumerate(points)
+        if i not in done
+    }
+    bar = tqdm(
+        total=len(points),
+        initial=len(done),
+        desc=experiment.id,
+        unit="point",
+        disable=not progress,
     )
-    bar = functools.partial(tqdm, total=len(points), initial=len(done), desc=experiment.id, unit="point")
-    with cluster(scheduler) if scheduler and todo else nullcontext(), bar(disable=not progress) as finished:
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        for index, *found in parallel(tasks):
+    with bar:
+        for i, found in _results(tasks, jobs, scheduler):
             if partial:
-                _keep(partial, points[index], *found)
-            done[index] = found
-            finished.update()
-    table = pd.concat([done[index][0] for index in range(len(points))], ignore_index=True)
-    check_table(experiment, table)
-    table.attrs["machine"] = "; ".join(sorted({where for _, _, where in done.values()}))
-    return table, [done[index][1] for index in range(len(points))]
+                _keep(partial, points[i], *found)
+            done[i] = found
+            bar.update()
+    every = [done[i] for i in range(len(points))]
+    tables = {
+        name: pd.concat(
+            [found[name] for found, _, _ in every if name in found], ignore_index=True
+        )
+        for name in experiment.tables
+        if any(name in found for found, _, _ in every)
+    }
+    machines = list({json.dumps(where): where for _, _, where in every}.values())
+    return Computed(
+        arranged(experiment, tables), [seconds for _, seconds, _ in every], machines
+    )
+
+
+def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tuple[int, tuple]]:
+    """(number, what `compute_point` returns) of each task, as they finish."""
+    if scheduler and tasks:
+        from iclbook.cluster import completed
+
+        experiment, settings, _, _ = next(iter(tasks.values()))
+        yield from completed(scheduler, on_worker, identity(experiment, settings), tasks)
+        return
+    parallel = joblib.Parallel(
+        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
+    )
+    yield from parallel(joblib.delayed(_numbered)(i, *task) for i, task in tasks.items())
+
+
+def _numbered(number: int, *task) -> tuple[int, tuple]:
+    return number, compute_point(*task)
+
+
+def on_worker(
+    caller: tuple,
+    experiment: Experiment,
+    settings: Settings,
+    point: dict,
+    checkpoint: Path | None,
+):
+    """`compute_point` on a worker that computes what the caller would. A checkpoint needs the caller's folder."""
+    from distributed import get_worker
+
+    require(
+        get_worker().state.nthreads == 1,
+        "a worker has several threads; start workers with --nthreads 1",
+    )
+    require(
+        caller == identity(experiment, settings),
+        "a worker has other code or packages than this process; make them agree, then start the worker anew",
+    )
+    seen = checkpoint if checkpoint and checkpoint.parent.is_dir() else None
+    return compute_point(experiment, settings, point, seen)
 
 
 def run(
@@ -102,106 +178,151 @@ def run(
     Raises InputError where another result stands in the way, and never replaces one unless `force`. A run that was
     stopped goes on where it stopped, unless the code behind it has changed.
     """
-    settings = experiment.settings(profile, **(changes or {}), **({"seeds": seeds} if seeds else {}))
-    require(not (changes and store.is_books_own), "changed settings do not go into the book's own store; add --store DIR")
-    require(profile != "paper" or not store.is_books_own, "the paper profile is never stored here; add --store DIR")
-    if not force and store.path(experiment, profile, ".csv").exists():
+    settings = experiment.settings(
+        profile, **(changes or {}), **({"seeds": seeds} if seeds else {})
+    )
+    require(
+        not (changes and store.is_books_own),
+        "changed settings do not go into the book's own store; add --store DIR",
+    )
+    require(
+        profile != "paper" or not store.is_books_own,
+        "the paper profile is never stored here; add --store DIR",
+    )
+    sidecar = store.file(experiment, profile)
+    if not force and sidecar.exists():
         meta = store.meta(experiment, profile)
-        same = meta["seeds"] == list(settings.seeds) and meta["settings"] == settings.as_json()
-        require(same, f"{store.named(store.path(experiment, profile, '.csv'))} holds seeds {meta['seeds']}; add --force "
-                      "to replace it, or --store DIR")  # fmt: skip
+        same = meta["seeds"] == list(settings.seeds) and not settings.differing(
+            meta["settings"]
+        )
+        require(
+            same,
+            f"{store.named(sidecar)} holds seeds {meta['seeds']}; add --force to replace it, or --store DIR",
+        )
         return "already stored"
-    partial = store.root / ".partial" / experiment.id / f"{profile}-{_fingerprint(experiment, settings)}"
+    partial = (
+        store.root
+        / ".partial"
+        / experiment.id
+        / f"{profile}-{fingerprint(experiment, settings)}"
+    )
     with writing_to(partial):
         where = {"jobs": jobs, "scheduler": scheduler}
-        table, seconds = compute(experiment, settings, **where, progress=progress, partial=partial)
-    store.write(experiment, profile, settings, table, seconds, force)
-    for path in (*partial.iterdir(), partial):
-        path.rmdir() if path.is_dir() else path.unlink()
+        computed = compute(experiment, settings, **where, progress=progress, partial=partial)
+    store.write(experiment, profile, settings, computed, force)
+    shutil.rmtree(partial, ignore_errors=True)
     return "stored"
 
 
 def live(experiment: Experiment, profile: str) -> Result:
     """Compute a profile now, without storing it: what chapters do in the quick profile."""
     settings = experiment.settings(profile)
-    table, seconds = compute(experiment, settings)
-    return Result(table, settings, f"computed live ({profile} profile) in {duration(sum(seconds))}")
+    computed = compute(experiment, settings)
+    line = f"computed live ({profile} profile) in {duration(sum(computed.seconds))}"
+    return Result(computed.tables, settings, line)
 
 
 def verify(experiment: Experiment, store: Store) -> dict:
     """Compute a cheap part of the stored full result with today's code and compare.
 
-    Returns id, rows compared, the worst deviation in units of the tolerance (atol + rtol |stored|), and ok.
+    Returns id, rows compared, rows that the store lacks, the worst deviation in units of the declared tolerances, ok,
+    and the machines: where it was stored, where it was computed again.
     """
     stored = store.read(experiment, "full")
     settings = experiment.settings("full", **experiment.verify)
     if "seeds" in experiment.verify:
-        settings = dataclasses.replace(settings, seeds=stored.settings.seeds[: len(settings.seeds)])
-    fresh, _ = compute(experiment, settings)
-    if experiment.timings:
-        fresh = fresh[~fresh["quantity"].isin(experiment.timings)]
-    keys = list(fresh.columns[:-1])
-    both = fresh.merge(stored.table, on=keys, how="left", suffixes=("", "_stored"), indicator=True)
-    missing = int((both["_merge"] != "both").sum())
-    gap = (both["value"] - both["value_stored"]).abs() / (experiment.atol + experiment.rtol * both["value_stored"].abs())
-    same = (both["value"] == both["value_stored"]) | (both["value"].isna() & both["value_stored"].isna())
-    worst = float(gap.mask(same, 0.0).fillna(float("inf")).max())
-    return {"id": experiment.id, "rows": len(both), "missing": missing, "worst": worst, "ok": missing == 0 and worst <= 1}
+        seeds = stored.settings.seeds[: len(settings.seeds)]
+        settings = dataclasses.replace(settings, seeds=seeds)
+    fresh = compute(experiment, settings)
+    missing, worst = zip(
+        *(
+            compare(declared, fresh.tables[name], stored[name])
+            for name, declared in experiment.tables.items()
+        )
+    )
+    return {
+        "id": experiment.id,
+        "rows": sum(map(len, fresh.tables.values())),
+        "missing": sum(missing),
+        "worst": max(worst),
+        "ok": sum(missing) == 0 and max(worst) <= 1,
+        "stored_on": store.meta(experiment, "full")["machines"],
+        "computed_on": fresh.machines,
+    }
 
 
-def _indexed(index: int, *arguments) -> tuple[int, pd.DataFrame, float, str]:
-    return index, *compute_point(*arguments), machine()
-
-
-def _on_worker(
-    identity: tuple, index: int, experiment_id: str, settings: Settings, point: dict, checkpoint: Path | None
-) -> tuple[int, pd.DataFrame, float, str]:
-    """`_indexed`, on a worker that computes what the caller would. A checkpoint needs the caller's folder."""
-    from distributed import get_worker
-
-    require(get_worker().state.nthreads == 1, "a worker has several threads; start workers with --nthreads 1")
-    same = identity == _identity(find(experiment_id), settings)
-    require(same, "a worker has other code or packages than this process; make them agree, then start the worker anew")
-    seen = checkpoint if checkpoint and checkpoint.parent.is_dir() else None
-    return _indexed(index, experiment_id, settings, point, seen)
+# --- unfinished work: kept points, and the fingerprint of what they depend on
 
 
 def _name(point: dict) -> str:
     return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
 
 
-def _keep(folder: Path, point: dict, table: pd.DataFrame, seconds: float, where: str) -> None:
-    text = table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
-    atomic_write(folder / f"{_name(point)}.csv", f"# {seconds!r} {where}\n{text}".encode())
+def _keep(
+    folder: Path, point: dict, tables: dict[str, pd.DataFrame], seconds: float, where: dict
+) -> None:
+    texts = {name: as_csv(table) for name, table in tables.items()}
+    content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    atomic_write(folder / f"{_name(point)}.point", digest + b"\n" + content)
     (folder / f"{_name(point)}.checkpoint").unlink(missing_ok=True)
 
 
-def _kept(folder: Path | None, point: dict) -> tuple[pd.DataFrame, float, str] | None:
-    path = folder and folder / f"{_name(point)}.csv"
+def _kept(
+    folder: Path | None, point: dict
+) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
+    """What `_keep` kept of a point; None where there is none, or where it is not whole."""
+    path = folder and folder / f"{_name(point)}.point"
     if not path or not path.exists():
         return None
-    try:
-        with path.open() as lines:
-            seconds, _, where = next(lines, "").strip("# \n").partition(" ")
-            return pd.read_csv(lines), float(seconds), where or machine()
-    except ValueError:
-        raise InputError(f"the unfinished run's {path} is damaged; delete it and run again") from None
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
+        return None
+    kept = json.loads(content)
+    if kept["machine"] != machine():
+        print(
+            f"the kept point {path.name} comes from another machine; the result will name both",
+            file=sys.stderr,
+        )
+    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
+    tables = {name: read(io.StringIO(text)) for name, text in kept["tables"].items()}
+    return tables, kept["seconds"], kept["machine"]
 
 
-def _fingerprint(experiment: Experiment, settings: Settings) -> str:
-    """Names a run by its settings (seeds apart) and by the code of its part, so that no stale point is taken up."""
-    content = json.dumps(settings.as_json()).encode() + _code(experiment.chapter.split("/")[0])
+def identity(experiment: Experiment, settings: Settings) -> tuple:
+    """What two processes must share to compute the same."""
+    return fingerprint(experiment, settings), versions()
+
+
+def fingerprint(experiment: Experiment, settings: Settings) -> str:
+    """Names a run by its settings (seeds apart), the packages, and the code behind it, so that no stale point is used."""
+    module = experiment.function.partition(":")[0]
+    content = json.dumps([settings.as_json(), versions()]).encode() + code_behind(module)
     return hashlib.sha256(content).hexdigest()[:12]
 
 
 @functools.cache
-def _code(part: str) -> bytes:
-    """The code of a part, as it was when this process first ran it."""
-    package = BOOK / "iclbook"
-    files = sorted([*(package / part).glob("*.py"), *(package / "experiments" / part).glob("*.py")])
-    return b"".join(path.read_bytes() for path in files)
-
-
-def _identity(experiment: Experiment, settings: Settings) -> tuple:
-    """What two processes must share to compute the same."""
-    return _fingerprint(experiment, settings), versions()
+def code_behind(module: str) -> bytes:
+    """The source of a module, of the machinery, and of every module of the project that they import, directly or not;
+    as it was when this process first asked."""
+    files, todo = {}, [module, *MACHINERY]
+    while todo:
+        name = todo.pop()
+        if name in files or name.partition(".")[0] not in ("iclbook", module.partition(".")[0]):
+            continue
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            spec = None
+        if (
+            spec is None or spec.origin is None
+        ):  # `from package import name`, where the name is no module
+            continue
+        files[name] = Path(spec.origin).read_bytes()
+        for node in ast.walk(ast.parse(files[name])):
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return b"".join(files[name] for name in sorted(files))

@@ -1,49 +1,72 @@
-"""Stored results: `results/<id>/<profile>.csv` and `.json`, plain text, checked on every read, never overwritten silently.
+"""Stored results: `results/<id>/<profile>.<table>.csv` and `<profile>.json`, plain text, checked on every read.
 
 Only `read` and `write` import pandas, so that the states of all results can be listed in no time.
 """
 
+import functools
 import hashlib
+import io
 import json
 import os
-import platform
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
+from datetime import UTC, datetime
 from pathlib import Path
 
 from iclbook.errors import InputError, require
-from iclbook.settings.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Settings
+from iclbook.files import publish, ready_folder, writing_to
+from iclbook.machine import in_words, versions
 
-BOOK = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
 FLOAT_FORMAT = "%.10g"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A table with where it came from. `settings` are the profile's; `provenance` is one line for a figure."""
+    """The tables of an experiment, `result["name"]`, with the settings behind them and one line of provenance."""
 
-    table: "pandas.DataFrame"  # noqa: F821
+    tables: "dict[str, pandas.DataFrame]"  # noqa: F821
     settings: Settings
     provenance: str
+
+    def __getitem__(self, name: str) -> "pandas.DataFrame":  # noqa: F821
+        """The table of this name; raises InputError that lists the names there are."""
+        require(name in self.tables, f"no table {name!r}; there are {', '.join(self.tables)}")
+        return self.tables[name]
+
+
+def book_folder() -> Path | None:
+    """The book's folder: the one this package stands in or, where it is installed elsewhere, one around the working
+    folder; None where there is none."""
+    places = (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents)
+    return next((place for place in places if (place / "_toc.yml").is_file()), None)
 
 
 class Store:
     """The results under one folder: the book's own unless another is named (`--store`, `ICLBOOK_STORE`)."""
 
     def __init__(self, root: Path | str | None = None):
-        self.root = Path(root or os.environ.get("ICLBOOK_STORE") or BOOK / "results").absolute()
-        self.is_books_own = self.root == BOOK / "results"
+        book = book_folder()
+        named = root or os.environ.get("ICLBOOK_STORE") or (book and book / "results")
+        require(
+            bool(named),
+            "no book around this folder, so no results: run inside the book's folder, or name a folder of "
+            "results with --store DIR or ICLBOOK_STORE",
+        )
+        self.book, self.root = book, Path(named).resolve()
+        self.is_books_own = bool(book) and self.root == (book / "results").resolve()
 
-    def path(self, experiment: Experiment, profile: str, suffix: str) -> Path:
-        """Where a result's file lies."""
-        return self.root / experiment.id / f"{profile}{suffix}"
+    def file(self, experiment: Experiment, profile: str, table: str | None = None) -> Path:
+        """Where a table's CSV lies, or the JSON beside the tables."""
+        return (
+            self.root
+            / experiment.id
+            / (f"{profile}.{table}.csv" if table else f"{profile}.json")
+        )
 
     def named(self, path: Path) -> str:
         """The path as a reader would type it in the book's folder."""
-        return str(path.relative_to(BOOK) if path.is_relative_to(BOOK) else path)
+        inside = self.book and path.is_relative_to(self.book)
+        return path.relative_to(self.book).as_posix() if inside else str(path)
 
     def mend(self, experiment: Experiment, profile: str) -> str:
         """The command that computes a result anew."""
@@ -51,27 +74,8 @@ class Store:
         return f"iclbook run {experiment.id} --profile {profile} --force{place}"
 
     def meta(self, experiment: Experiment, profile: str) -> dict:
-        """The JSON beside a stored table. Raises InputError where it is missing, damaged or for other settings."""
-        csv, sidecar = (self.path(experiment, profile, suffix) for suffix in (".csv", ".json"))
-        mend = f"compute it with `{self.mend(experiment, profile)}`"
-        for path in (csv, sidecar):
-            require(path.is_file(), f"{self.named(path)} is missing; {mend}")
-        try:
-            meta = json.loads(sidecar.read_text())
-            expected, settings, seeds = meta["sha256"], meta["settings"], meta["seeds"]
-            _ = meta["wall_seconds"], meta["created"], meta["machine"], meta["rows"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self.named(sidecar)} is not a result's JSON; restore both files, or {mend}") from None
-        found = hashlib.sha256(csv.read_bytes()).hexdigest()
-        require(found == expected, f"{self.named(csv)} is damaged (SHA-256 differs from its JSON); restore it, or {mend}")
-        ours = experiment.settings(profile)
-        differ = sorted(
-            name for name in ours.as_json().keys() | settings.keys() if ours.as_json().get(name) != settings.get(name)
-        )
-        require(not differ, f"{self.named(csv)} was computed with other settings ({', '.join(differ)}); {mend}")
-        enough = len(seeds) >= len(ours.seeds)
-        require(enough, f"{self.named(csv)} holds {len(seeds)} seeds, {len(ours.seeds)} are wanted; {mend}")
-        return meta
+        """The JSON of a stored result. Raises InputError where it is missing, damaged or for other settings."""
+        return self._open(experiment, profile)[0]
 
     def is_stored(self, experiment: Experiment, profile: str = "full") -> bool:
         """Whether a valid result stands in the store."""
@@ -85,79 +89,139 @@ class Store:
         """A stored result. Raises InputError, with the command that mends it, where it is not valid."""
         import pandas as pd
 
-        meta = self.meta(experiment, profile)
-        table = pd.read_csv(self.path(experiment, profile, ".csv"))
+        meta, texts = self._open(experiment, profile)
+        as_table = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
+        tables = {name: as_table(io.BytesIO(text)) for name, text in texts.items()}
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
-        place = self.named(self.path(experiment, profile, ".csv")).split("results/")[-1]
-        when, seconds, machine = meta["created"][:10], meta["wall_seconds"], meta["machine"]
-        line = f"loaded: {place}, computed {when} in {duration(seconds)} of one-thread time on {machine}"
-        return Result(table, settings, line)
+        when, seconds = meta["created"][:10], meta["wall_seconds"]
+        where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))
+        line = f"loaded: {experiment.id} ({profile}), computed {when} in {duration(seconds)} of one-thread time on {where}"
+        return Result(tables, settings, line)
 
-    def write(self, experiment: Experiment, profile: str, settings: Settings, table, seconds: list[float], force=False):
-        """Store a table: the CSV first, then the JSON that vouches for it, each by an atomic rename.
+    def _open(self, experiment: Experiment, profile: str) -> tuple[dict, dict[str, bytes]]:
+        """(JSON, content of each table) of a valid result. A publication under way is read from its own folder, or
+        once more when it changed the files in between."""
+        folder = self.root / experiment.id
+        for _ in range(20):
+            ready = ready_folder(folder, profile)
+            place = ready if ready.is_dir() else folder
+            before = _bytes(place / f"{profile}.json")
+            try:
+                return self._checked(experiment, profile, place)
+            except InputError:
+                same = (
+                    place == folder
+                    and not ready.is_dir()
+                    and _bytes(place / f"{profile}.json") == before
+                )
+                if same:
+                    raise
+        raise InputError(f"{self.named(folder)} is being replaced all the time; try again")
 
-        seconds: wall seconds of each point. table.attrs["machine"]: where it was computed, if not here. Raises InputError
-        where a file stands already, unless `force`.
-        """
-        csv, sidecar = (self.path(experiment, profile, suffix) for suffix in (".csv", ".json"))
-        for path in (csv, sidecar):
-            require(force or not path.exists(), f"{self.named(path)} exists; add --force to replace it, or --store DIR")
-        check_table(experiment, table)
-        text = table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n").encode()
+    def _checked(
+        self, experiment: Experiment, profile: str, place: Path
+    ) -> tuple[dict, dict[str, bytes]]:
+        sidecar = self.file(experiment, profile)
+        mend = f"compute it with `{self.mend(experiment, profile)}`"
+        text = _bytes(place / sidecar.name)
+        require(text is not None, f"{self.named(sidecar)} is missing; {mend}")
+        try:
+            meta = json.loads(text)
+            settings, seeds = dict(meta["settings"]), list(meta["seeds"])
+            digests = {name: about["sha256"] for name, about in meta["tables"].items()}
+            _ = (
+                meta["created"][:10],
+                meta["wall_seconds"] + 0.0,
+                [in_words(m) for m in meta["machines"]],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            fault = f"{self.named(sidecar)} is not a result's JSON; restore the result's files, or {mend}"
+            raise InputError(fault) from None
+        differ = experiment.settings(profile).differing(settings)
+        require(
+            not differ,
+            f"{self.named(sidecar)} was computed with other settings ({', '.join(differ)}); {mend}",
+        )
+        wanted = len(experiment.settings(profile).seeds)
+        require(
+            len(seeds) >= wanted,
+            f"{self.named(sidecar)} holds {len(seeds)} seeds, {wanted} are wanted; {mend}",
+        )
+        same = digests.keys() == experiment.tables.keys()
+        require(
+            same,
+            f"{self.named(sidecar)} holds the tables {', '.join(digests)}, not those declared; {mend}",
+        )
+        texts = {}
+        for name, digest in digests.items():
+            csv = self.file(experiment, profile, name)
+            content = _bytes(place / csv.name)
+            require(content is not None, f"{self.named(csv)} is missing; {mend}")
+            found = hashlib.sha256(content).hexdigest()
+            require(
+                found == digest,
+                f"{self.named(csv)} is damaged (SHA-256 differs from its JSON); restore it, or {mend}",
+            )
+            texts[name] = content
+        return meta, texts
+
+    def write(
+        self,
+        experiment: Experiment,
+        profile: str,
+        settings: Settings,
+        computed,
+        force: bool = False,
+    ) -> None:
+        """Store a `runner.Computed`; one rename publishes all its files. Raises InputError where a result stands
+        already, unless `force`."""
+        from iclbook.tables import arranged
+
+        sidecar = self.file(experiment, profile)
+        require(
+            force or not sidecar.exists(),
+            f"{self.named(sidecar)} exists; add --force to replace it, or --store DIR",
+        )
+        tables = arranged(experiment, computed.tables)
+        texts = {name: as_csv(table).encode() for name, table in tables.items()}
+        about = {
+            name: {
+                "rows": len(table),
+                "columns": list(table.columns),
+                "sha256": hashlib.sha256(texts[name]).hexdigest(),
+            }
+            for name, table in tables.items()
+        }
         meta = {
             "id": experiment.id,
             "profile": profile,
             "settings": settings.as_json(),
             "seeds": list(settings.seeds),
-            "rows": len(table),
-            "columns": list(table.columns),
-            "sha256": hashlib.sha256(text).hexdigest(),
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "wall_seconds": round(sum(seconds), 2),
-            "point_seconds": [round(s, 2) for s in seconds],
+            "tables": about,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(sum(computed.seconds), 2),
+            "point_seconds": [round(s, 2) for s in computed.seconds],
             "threads": 1,
-            "machine": table.attrs.get("machine") or machine(),
+            "device": getattr(settings, "device", "cpu"),
+            "machines": computed.machines,
             "versions": versions(),
         }
-        with writing_to(csv.parent):
-            atomic_write(csv, text)
-            atomic_write(sidecar, (json.dumps(meta, indent=1) + "\n").encode())
+        files = {f"{profile}.{name}.csv": text for name, text in texts.items()}
+        files[sidecar.name] = (json.dumps(meta, indent=1) + "\n").encode()
+        with writing_to(sidecar.parent):
+            publish(sidecar.parent, profile, files)
 
 
-def check_table(experiment: Experiment, table) -> None:
-    """Raise InputError unless a table is tidy: `seed` among its keys, `value` last, no key twice."""
-    columns = list(table.columns)
-    tidy = columns[-1:] == ["value"] and "seed" in columns
-    require(tidy, f"{experiment.id} must return a column seed and, last, a column value; it has {', '.join(columns)}")
-    twice = table.duplicated(columns[:-1])
-    require(not twice.any(), f"{experiment.id} returns the same key twice, first in row {int(twice.argmax())}")
+def as_csv(table) -> str:
+    """The text of a table as it is stored and kept."""
+    return table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
 
 
-@contextmanager
-def writing_to(folder: Path):
-    """Make `folder`; turn a refusal of the file system into one line."""
+def _bytes(path: Path) -> bytes | None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write to {folder} ({error.strerror}); free or allow it, or add --store DIR") from None
-
-
-def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
-def machine() -> str:
-    """The machine in words: processor architecture, cores, system. No host name."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages whose change can change a number."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def duration(seconds: float) -> str:

@@ -18,9 +18,19 @@ class SelfAttention(nn.Module):
     """
 
     def __init__(
-        self, width: int, head_size: int, heads: int = 1, *, generator: torch.Generator, output: bool = True,
-        alpha: float = 0.0, beta: float = 0.0, r: int = 0, g1: nn.Module | None = None,
-        g2: nn.Module | None = None, dtype: torch.dtype = torch.float32,
+        self,
+        width: int,
+        head_size: int,
+        heads: int = 1,
+        *,
+        generator: torch.Generator,
+        output: bool = True,
+        alpha: float = 0.0,
+        beta: float = 0.0,
+        r: int = 0,
+        g1: nn.Module | None = None,
+        g2: nn.Module | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
         require_sizes(width=width, head_size=head_size, heads=heads)
@@ -40,10 +50,18 @@ class SelfAttention(nn.Module):
         check_tokens("tokens", tokens, self.W_Q.shape[-1])
         h = tokens.unsqueeze(-3)  # (..., 1, N, width)
         scale = self.W_Q.shape[-2] ** -0.25
-        return h @ self.W_Q.mT * scale, self.g2(h @ self.W_K.mT) * scale, self.g1(h @ self.W_V.mT)
+        return (
+            h @ self.W_Q.mT * scale,
+            self.g2(h @ self.W_K.mT) * scale,
+            self.g1(h @ self.W_V.mT),
+        )
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None = None, *, last_only: bool = False,
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        *,
+        last_only: bool = False,
         attend: Callable = attention,
     ) -> Tensor:
         """Return (..., N, width), or the last token's row (..., 1, width) with `last_only`.
@@ -53,7 +71,9 @@ class SelfAttention(nn.Module):
         queries, keys, values = self.project(tokens)  # (..., H, N, head_size)
         if last_only:
             queries = queries[..., -1:, :]  # (..., H, 1, head_size)
-        heads = attend(queries, keys, values, mask, **self.modification)  # (..., H, M, head_size)
+        heads = attend(
+            queries, keys, values, mask, **self.modification
+        )  # (..., H, M, head_size)
         if self.W_O is None:
             return heads.transpose(-3, -2).flatten(-2)  # (..., M, H * head_size)
         return (heads @ self.W_O.mT).sum(-3)  # (..., M, width)

@@ -17,7 +17,15 @@ from iclbook.dual.trained import step_outputs
 class TransformerLayer(nn.Module):
     """x + W_2 relu(W_1 x + b_1) + b_2 behind x = h_q + attention; tokens (B, N + 1, width) -> predictions (B,)."""
 
-    def __init__(self, width: int, head_size: int, hidden: int, *, generator: torch.Generator, **modification):
+    def __init__(
+        self,
+        width: int,
+        head_size: int,
+        hidden: int,
+        *,
+        generator: torch.Generator,
+        **modification,
+    ):
         super().__init__()
         self.attention = SelfAttention(width, head_size, generator=generator, **modification)
         self.first, self.second = nn.Linear(width, hidden), nn.Linear(hidden, width)
@@ -39,7 +47,9 @@ class TransformerLayer(nn.Module):
         Its targets went through the block frozen at the answer.
         """
         attended = self.attention(tokens, last_only=True)[:, 0]  # (B, width)
-        block = frozen_feed_forward(tokens[:, -1] + attended, self.first, self.second).with_residual()
+        block = frozen_feed_forward(
+            tokens[:, -1] + attended, self.first, self.second
+        ).with_residual()
         after = block.after(add_residual(tokens[:, -1]))
         return after(_through_output(self.attention, tokens))[..., -1]
 
@@ -47,12 +57,17 @@ class TransformerLayer(nn.Module):
 class TwoLayers(nn.Module):
     """Two attention layers with residual connections, no mask; tokens (B, N + 1, width) -> predictions (B,)."""
 
-    def __init__(self, width: int, head_size: int, *, generator: torch.Generator, **modification):
+    def __init__(
+        self, width: int, head_size: int, *, generator: torch.Generator, **modification
+    ):
         super().__init__()
-        maps = {name: modification.pop(name) for name in ("g1", "g2") if name in modification}  # a pair of maps each
+        maps = {
+            name: modification.pop(name) for name in ("g1", "g2") if name in modification
+        }  # a pair of maps each
         own = [{name: pair[i] for name, pair in maps.items()} for i in range(2)]
         self.layers = nn.ModuleList(
-            SelfAttention(width, head_size, generator=generator, **modification, **own[i]) for i in range(2)
+            SelfAttention(width, head_size, generator=generator, **modification, **own[i])
+            for i in range(2)
         )
 
     def entering(self, tokens: Tensor, attend: Callable = attention) -> Tensor:

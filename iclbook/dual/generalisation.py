@@ -32,19 +32,27 @@ def gap_supremum(centred_gram: Tensor, sample: Tensor, w: float) -> Tensor:
     sample: (N,) indices into the pool. The supremum is attained, so this is an equality, not a bound.
     """
     require_nonnegative(w=w)
-    require(sample.ndim == 1 and len(sample) >= 1, "sample must be a list of at least one index")
+    require(
+        sample.ndim == 1 and len(sample) >= 1, "sample must be a list of at least one index"
+    )
     return w * centred_gram[sample][:, sample].mean().clamp(min=0).sqrt()
 
 
-def rademacher_complexity(gram: Tensor, w: float, *, draws: int, generator: torch.Generator) -> Tensor:
+def rademacher_complexity(
+    gram: Tensor, w: float, *, draws: int, generator: torch.Generator
+) -> Tensor:
     """Return draws of (w / N) ||sum_i s_i v_i phi_i^T||_F, s random signs; their mean estimates R_S."""
     require_sizes(draws=draws)
     n = len(gram)
-    signs = torch.randint(0, 2, (draws, n), generator=generator).to(gram.dtype) * 2 - 1  # (draws, N)
+    signs = (
+        torch.randint(0, 2, (draws, n), generator=generator).to(gram.dtype) * 2 - 1
+    )  # (draws, N)
     return w / n * ((signs @ gram) * signs).sum(-1).clamp(min=0).sqrt()
 
 
-def bound_steps(kernel: Tensor, values: Tensor, w: float, n: int, delta: float) -> dict[str, float]:
+def bound_steps(
+    kernel: Tensor, values: Tensor, w: float, n: int, delta: float
+) -> dict[str, float]:
     """Return each step of our proof for samples of n pairs from the pool, kernel (P, P), values (P, d_v).
 
     rms: the gap's exact root mean square, w sqrt(tr Cov / n); by Jensen the mean gap is at most this.
@@ -63,6 +71,9 @@ def bound_steps(kernel: Tensor, values: Tensor, w: float, n: int, delta: float) 
     deviation = 2 * w * rho * kappa * math.sqrt(math.log(1 / delta) / (2 * n))
     return {
         "rms": w * math.sqrt(centred(gram).diagonal().mean().clamp(min=0) / n),
-        "second_moment": second, "symmetrised": 2 * second, "radius": radius, "deviation": deviation,
+        "second_moment": second,
+        "symmetrised": 2 * second,
+        "radius": radius,
+        "deviation": deviation,
         "bound": radius + deviation,
     }

@@ -6,6 +6,7 @@ from torch import Tensor
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.tasks import LINEAR, Task
 from iclbook.errors import require, require_nonnegative, require_sizes
+from iclbook.training import by_autograd, descend
 
 
 def sample_prompts(
@@ -26,9 +27,14 @@ def sample_prompts(
     """
     require_sizes(count=count, N=N, d=d)
     require_nonnegative(noise=noise)
-    require(inputs in ("uniform", "gaussian"), f"inputs must be 'uniform' or 'gaussian', got {inputs!r}")
+    require(
+        inputs in ("uniform", "gaussian"),
+        f"inputs must be 'uniform' or 'gaussian', got {inputs!r}",
+    )
     if inputs == "uniform":
-        x = 2 * torch.rand(count, N + 1, d, generator=generator, dtype=dtype) - 1  # (count, N + 1, d)
+        x = (
+            2 * torch.rand(count, N + 1, d, generator=generator, dtype=dtype) - 1
+        )  # (count, N + 1, d)
     else:
         x = torch.randn(count, N + 1, d, generator=generator, dtype=dtype) / 3**0.5
     w = torch.randn(count, d, 1, generator=generator, dtype=dtype)
@@ -41,7 +47,13 @@ def sample_prompts(
 
 
 def train(
-    layer: SelfAttention, steps: int, *, N: int, batch: int = 256, rate: float = 3e-3, generator: torch.Generator
+    layer: SelfAttention,
+    steps: int,
+    *,
+    N: int,
+    batch: int = 256,
+    rate: float = 3e-3,
+    generator: torch.Generator,
 ) -> Tensor:
     """Train `layer` in place by Adam on fresh prompts; return the loss before each step, shape (steps,).
 
@@ -51,12 +63,14 @@ def train(
     require_nonnegative(rate=rate)
     optimizer, losses = torch.optim.Adam(layer.parameters(), lr=rate), []
     d = layer.W_Q.shape[-1] - 1
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         tokens, labels = sample_prompts(batch, N, d, generator=generator, dtype=layer.W_Q.dtype)
         predicted = layer(tokens, last_only=True)[:, 0, -1]  # (batch,)
-        loss = (predicted - labels).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
+        value = (predicted - labels).square().mean()
+        losses.append(value.detach())
+        return value
+
+    for _ in descend(by_autograd(loss, optimizer), optimizer, steps, at=[steps]):
+        pass
     return torch.stack(losses)

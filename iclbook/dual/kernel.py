@@ -24,7 +24,7 @@ def check_pairs(views: Tensor, values: Tensor, width: int | None = None) -> None
     check_tokens("views", views, width)
     check_tokens("values", values)
     N, got = views.shape[-2], values.shape[-2]
-    require(N == got, f"every key needs one value, got {N} keys and {got} values")
+    require(got == N, f"every key needs one value, got {N} keys and {got} values")
 
 
 def softmax_kernel(x: Tensor, y: Tensor, shift: Tensor | float = 0.0) -> Tensor:
@@ -45,7 +45,11 @@ def log_gaussian_kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def draw_directions(
-    d_r: int, d: int, *, generator: torch.Generator, orthogonal: bool = False,
+    d_r: int,
+    d: int,
+    *,
+    generator: torch.Generator,
+    orthogonal: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """Return w, shape (d_r, d), each row w_j ~ N(0, I); `orthogonal` rows are so in blocks of d.
@@ -56,10 +60,14 @@ def draw_directions(
     if not orthogonal:
         return torch.randn(d_r, d, generator=generator, dtype=dtype)  # (d_r, d)
     blocks = -(-d_r // d)
-    q, upper = torch.linalg.qr(torch.randn(blocks, d, d, generator=generator, dtype=dtype))  # (blocks, d, d)
+    q, upper = torch.linalg.qr(
+        torch.randn(blocks, d, d, generator=generator, dtype=dtype)
+    )  # (blocks, d, d)
     # QR fixes the signs of its columns; the diagonal's signs undo that, so that q is Haar distributed.
     q = q * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    lengths = torch.randn(d_r, d, generator=generator, dtype=dtype).norm(dim=-1, keepdim=True)  # (d_r, 1)
+    lengths = torch.randn(d_r, d, generator=generator, dtype=dtype).norm(
+        dim=-1, keepdim=True
+    )  # (d_r, 1)
     return q.mT.reshape(-1, d)[:d_r] * lengths  # (d_r, d)
 
 
@@ -88,7 +96,9 @@ def trigonometric_features(x: Tensor, w: Tensor) -> Tensor:
     check_tokens("x", x)
     check_tokens("w", w, x.shape[-1])
     angles = x @ w.mT  # (..., N, m)
-    waves = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(w.shape[-2])  # (..., N, 2 m)
+    waves = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(
+        w.shape[-2]
+    )  # (..., N, 2 m)
     return (x.square().sum(-1, keepdim=True) / 2).exp() * waves
 
 
@@ -113,7 +123,9 @@ def _orthogonal_covariance(a: Tensor, d: int) -> Tensor:
     It is E[exp(w_1^T s + w_2^T s)] / e^{||s||^2} - 1 for orthogonal w_1, w_2 and ||s||^2 = 2 a.
     """
     top = a.max().item()
-    k = torch.arange(int(top + 12 * math.sqrt(top)) + 30, dtype=a.dtype, device=a.device)  # (n,)
+    k = torch.arange(
+        int(top + 12 * math.sqrt(top)) + 30, dtype=a.dtype, device=a.device
+    )  # (n,)
     half = torch.full_like(k, d / 2)
     rise = (half + k).lgamma() - half.lgamma()  # (n,): log (d/2)_k
     ratio = rise + rise[:, None] - (half + k + k[:, None]).lgamma() + half.lgamma()  # (n, n)
@@ -126,7 +138,12 @@ def trigonometric_variance(x: Tensor, y: Tensor, m: int) -> Tensor:
     """Return e^{||x||^2 + ||y||^2} (1 - e^{-||x-y||^2})^2 / (2 m), shape (..., N, M), m iid frequencies."""
     require_sizes(m=m)
     log_gauss = log_gaussian_kernel(x, y)  # (..., N, M)
-    return softmax_kernel(2 * x, y) * (-2 * log_gauss).exp() * torch.expm1(2 * log_gauss).square() / (2 * m)
+    return (
+        softmax_kernel(2 * x, y)
+        * (-2 * log_gauss).exp()
+        * torch.expm1(2 * log_gauss).square()
+        / (2 * m)
+    )
 
 
 def attention_variance(queries: Tensor, keys: Tensor, values: Tensor, d_r: int) -> Tensor:
@@ -153,7 +170,10 @@ def kernel_weights(kernel: Tensor, mask: Tensor | None = None) -> Tensor:
     check_tokens("kernel", kernel)
     seen = kernel if mask is None else kernel.masked_fill(~mask, 0.0)  # (..., M, N)
     D = seen.sum(-1, keepdim=True)  # (..., M, 1)
-    require(bool((D != 0).all()), "a query's kernel values sum to 0; show it a key, or use more features")
+    require(
+        bool((D != 0).all()),
+        "a query's kernel values sum to 0; show it a key, or use more features",
+    )
     return seen / D
 
 

@@ -37,7 +37,9 @@ class Affine:
 
     def with_residual(self) -> "Affine":
         """Return x -> x + self(x)."""
-        eye = torch.eye(self.matrix.shape[-1], dtype=self.matrix.dtype, device=self.matrix.device)
+        eye = torch.eye(
+            self.matrix.shape[-1], dtype=self.matrix.dtype, device=self.matrix.device
+        )
         return Affine(self.matrix + eye, self.constant)
 
 
@@ -47,7 +49,9 @@ def add_residual(h: Tensor) -> Affine:
     return Affine(eye.expand(*h.shape, -1), h)
 
 
-def frozen_feed_forward(x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu") -> Affine:
+def frozen_feed_forward(
+    x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu"
+) -> Affine:
     """Return x -> W_F x + W_2 Sigma b_1 + b_2 with W_F = W_2 Sigma W_1, Sigma the gates at x (..., d).
 
     ReLU's gates are 0 or 1; GELU is z ndtr(z), gates between 0 and 1. At x itself the map equals the block.
@@ -56,7 +60,9 @@ def frozen_feed_forward(x: Tensor, first: nn.Linear, second: nn.Linear, activati
         raise InputError(f"activation must be one of {sorted(GATES)}, got {activation!r}")
     gates = GATES[activation](first(x))  # (..., d_hidden)
     gated = second.weight * gates.unsqueeze(-2)  # (..., d_out, d_hidden): W_2 Sigma
-    constant = gated.new_zeros(gated.shape[:-1]) if second.bias is None else second.bias  # (..., d_out)
+    constant = (
+        gated.new_zeros(gated.shape[:-1]) if second.bias is None else second.bias
+    )  # (..., d_out)
     if first.bias is not None:
         constant = constant + gated @ first.bias  # (..., d_out)
     return Affine(gated @ first.weight, constant.expand(gated.shape[:-1]))
@@ -82,13 +88,17 @@ def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 
     own = torch.eye(N, dtype=torch.bool, device=keys.device)[N - M :].unsqueeze(-2)  # (M, 1, N)
     hidden = None if mask is None else mask.unsqueeze(-2)  # (..., M, 1, N)
     targets = values.unsqueeze(-3) @ after.matrix.mT.unsqueeze(-4)  # (..., H, M, N, d_out)
-    views = keys.unsqueeze(-3).expand(*keys.shape[:-2], M, N, keys.shape[-1])  # (..., H, M, N, d)
+    views = keys.unsqueeze(-3).expand(
+        *keys.shape[:-2], M, N, keys.shape[-1]
+    )  # (..., H, M, N, d)
     # (..., H, M, 1, d_out): every query is a batch entry with targets of its own
     heads = dual_attention(queries.unsqueeze(-2), views, targets, hidden, own=own, eta=eta)
     return heads.squeeze(-2).sum(-3) + after.constant
 
 
-def encoder_dual(layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+def encoder_dual(
+    layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Return `layer(tokens)`, (B, N, width), by training on maps frozen at the answer; mask as in `layer_dual`.
 
     The answer must be known first: the gates and deviations are read off a forward pass up to each of them.
@@ -96,7 +106,10 @@ def encoder_dual(layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor
     """
     attn, hidden = layer.self_attn, None if mask is None else ~mask
     require(attn.batch_first, "the layer must be batch first; build it with batch_first=True")
-    require(not layer.training, "dropout would change the layer at every call; call layer.eval() first")
+    require(
+        not layer.training,
+        "dropout would change the layer at every call; call layer.eval() first",
+    )
     seen = layer.norm1(tokens) if layer.norm_first else tokens  # what attention reads
     heads, _ = attn(seen, seen, seen, attn_mask=hidden, need_weights=False)
     bias = 0 if attn.out_proj.bias is None else attn.out_proj.bias
@@ -108,7 +121,11 @@ def encoder_dual(layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor
     else:
         y = layer.norm1(x)
         block = frozen_feed_forward(y, layer.linear1, layer.linear2, name).with_residual()
-        after = frozen_layer_norm(block(y), layer.norm2).after(block).after(frozen_layer_norm(x, layer.norm1))
+        after = (
+            frozen_layer_norm(block(y), layer.norm2)
+            .after(block)
+            .after(frozen_layer_norm(x, layer.norm1))
+        )
     return layer_dual(*_projections(attn, seen), after.after(start), mask)
 
 
@@ -116,13 +133,19 @@ def _projections(attn: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, T
     """Return scaled queries and keys (B, H, N, d), and values already through W_O (B, H, N, width)."""
     H, width = attn.num_heads, attn.embed_dim
     d = width // H
-    qkv = nn.functional.linear(tokens, attn.in_proj_weight, attn.in_proj_bias)  # (B, N, 3 width)
-    queries, keys, values = qkv.unflatten(-1, (3, H, d)).permute(2, 0, 3, 1, 4)  # each (B, H, N, d)
+    qkv = nn.functional.linear(
+        tokens, attn.in_proj_weight, attn.in_proj_bias
+    )  # (B, N, 3 width)
+    queries, keys, values = qkv.unflatten(-1, (3, H, d)).permute(
+        2, 0, 3, 1, 4
+    )  # each (B, H, N, d)
     W_O = attn.out_proj.weight.unflatten(1, (H, d)).permute(1, 2, 0)  # (H, d, width)
     return queries * d**-0.25, keys * d**-0.25, values @ W_O
 
 
-def single_steps(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+def single_steps(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Return the outputs (N + 1, B, M, d_v) of every query's own dual model, before and after each of its N steps.
 
     queries, keys (B, M, d), values (B, M, d_v), M = N + 1 tokens, each a query. Step i shows every query the i-th of

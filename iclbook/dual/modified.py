@@ -23,9 +23,14 @@ def regularise(weights: Tensor, own: Tensor, alpha: float) -> Tensor:
 def lowest_scores(scores: Tensor, demos: Tensor, r: int) -> Tensor:
     """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or all."""
     require_sizes(r=r)
-    require(r <= scores.shape[-1], f"r must be at most the number of tokens {scores.shape[-1]}, got {r}")
+    require(
+        r <= scores.shape[-1],
+        f"r must be at most the number of tokens {scores.shape[-1]}, got {r}",
+    )
     # A stable sort lets the earlier demonstration win a tie, so that the choice is reproducible.
-    chosen = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)[..., :r]  # (..., M, r)
+    chosen = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)[
+        ..., :r
+    ]  # (..., M, r)
     return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True) & demos
 
 
@@ -35,7 +40,9 @@ def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
     return negatives.to(dtype) / count
 
 
-def subtract_negatives(weights: Tensor, demos: Tensor, negatives: Tensor, beta: float) -> Tensor:
+def subtract_negatives(
+    weights: Tensor, demos: Tensor, negatives: Tensor, beta: float
+) -> Tensor:
     """Return weights - beta p_demo / |N| on the negatives: the closed form of `values_less_negatives`."""
     p_demo = (weights * demos).sum(-1, keepdim=True)  # (..., M, 1)
     return weights - beta * p_demo * negative_shares(negatives, weights.dtype)
@@ -53,7 +60,9 @@ def values_less_negatives(values: Tensor, negatives: Tensor, beta: float) -> Ten
 class Augment(nn.Module):
     """g(x) = x + c MLP(x), (..., d) -> (..., d): a nonlinear view in place of a linear one."""
 
-    def __init__(self, d: int, c: float, *, hidden: int, generator: torch.Generator, dtype=torch.float32):
+    def __init__(
+        self, d: int, c: float, *, hidden: int, generator: torch.Generator, dtype=torch.float32
+    ):
         super().__init__()
         require_sizes(d=d, hidden=hidden)
         self.c = c
@@ -89,7 +98,15 @@ def _prepare(queries, keys, mask, own, alpha, beta, r, negatives):
 
 
 def attention_weights(
-    queries, keys, mask=None, *, own=None, alpha: float = 0.0, beta: float = 0.0, r: int = 0, negatives=None
+    queries,
+    keys,
+    mask=None,
+    *,
+    own=None,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    r: int = 0,
+    negatives=None,
 ) -> Tensor:
     """Return the signed weights, shape (..., M, N): softmax(q^T k), then the modifications in closed form.
 
@@ -97,7 +114,9 @@ def attention_weights(
     With beta > 0 the negatives are the r lowest-scored demonstrations, or the given bool (..., M, N).
     Weights sum to 1 - alpha p_own - beta p_demo.
     """
-    scores, seen, own, demos, negatives = _prepare(queries, keys, mask, own, alpha, beta, r, negatives)
+    scores, seen, own, demos, negatives = _prepare(
+        queries, keys, mask, own, alpha, beta, r, negatives
+    )
     weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)  # (..., M, N)
     if beta > 0:
         weights = subtract_negatives(weights, demos, negatives, beta)
@@ -113,14 +132,26 @@ def attention(
 
 
 def dual_attention(
-    queries, keys, values, mask=None, *, own=None, alpha=0.0, beta=0.0, r=0, negatives=None, eta: float = 1.0
+    queries,
+    keys,
+    values,
+    mask=None,
+    *,
+    own=None,
+    alpha=0.0,
+    beta=0.0,
+    r=0,
+    negatives=None,
+    eta: float = 1.0,
 ) -> Tensor:
     """Return the same output as `attention`, by training: each query's dual model takes one step.
 
     Every query has its own model, D, W_0 and negatives; the exact kernel is used, no features.
     """
     check_pairs(keys, values)
-    scores, seen, own, demos, negatives = _prepare(queries, keys, mask, own, alpha, beta, r, negatives)
+    scores, seen, own, demos, negatives = _prepare(
+        queries, keys, mask, own, alpha, beta, r, negatives
+    )
     visible = scores.masked_fill(~seen, -torch.inf)  # (..., M, N)
     top, best = visible.max(-1, keepdim=True)  # (..., M, 1)
     kernel = functools.partial(softmax_kernel, shift=top.unsqueeze(-1))
@@ -128,7 +159,9 @@ def dual_attention(
     # A hidden key has target 0; the best visible key stands in for it, so that exp cannot overflow.
     stand_in = torch.take_along_dim(keys, best, dim=-2).unsqueeze(-2)  # (..., M, 1, d)
     views = torch.where(seen.unsqueeze(-1), keys.unsqueeze(-3), stand_in)  # (..., M, N, d)
-    targets = values.unsqueeze(-3) if beta == 0 else values_less_negatives(values, negatives, beta)
+    targets = (
+        values.unsqueeze(-3) if beta == 0 else values_less_negatives(values, negatives, beta)
+    )
     own_values = values.unsqueeze(-3) * own.unsqueeze(-1)  # (..., M, N, d_v)
     model = KernelDualModel.start(views, own_values, D, eta, kernel)
     model = model.step(views, targets * demos.unsqueeze(-1), alpha)

@@ -77,7 +77,9 @@ class KernelDualModel(_Trainable):
     kernel: Callable[[Tensor, Tensor], Tensor] = softmax_kernel
 
     @classmethod
-    def start(cls, views, values, D, eta: float = 1.0, kernel=softmax_kernel) -> "KernelDualModel":
+    def start(
+        cls, views, values, D, eta: float = 1.0, kernel=softmax_kernel
+    ) -> "KernelDualModel":
         """Return the twin of W_0, from the query's own pair: views (..., 1, d), values (..., 1, d_v)."""
         check_pairs(views, values)
         return cls(views, values, D, eta, kernel)
@@ -85,18 +87,26 @@ class KernelDualModel(_Trainable):
     def __call__(self, x: Tensor) -> Tensor:
         """Return f, shape (..., M, d_v), at the tokens x (..., M, d)."""
         check_tokens("x", x, self.views.shape[-1])
-        return self.kernel(self.views, x).mT @ self.coefficients / self.D[..., None, None]  # (..., M, d_v)
+        return (
+            self.kernel(self.views, x).mT @ self.coefficients / self.D[..., None, None]
+        )  # (..., M, d_v)
 
     def squared_norm(self) -> Tensor:
         """Return ||W||_F^2 = (1 / D) sum_i c_i^T f(k_i), shape (...)."""
         return (self.coefficients * self(self.views)).sum((-2, -1)) / self.D
 
-    def step(self, views: Tensor, values: Tensor, alpha: float = 0.0, rate=None) -> "KernelDualModel":
+    def step(
+        self, views: Tensor, values: Tensor, alpha: float = 0.0, rate=None
+    ) -> "KernelDualModel":
         """Return the model after the same step: old coefficients decay, the new pairs join with theirs."""
         self._check(views, values, self.views.shape[-1])
         size = 1.0 if rate is None else rate / self.eta
-        coefficients = torch.cat([(1 - size * alpha) * self.coefficients, size * values], dim=-2)
-        return replace(self, views=torch.cat([self.views, views], dim=-2), coefficients=coefficients)
+        coefficients = torch.cat(
+            [(1 - size * alpha) * self.coefficients, size * values], dim=-2
+        )
+        return replace(
+            self, views=torch.cat([self.views, views], dim=-2), coefficients=coefficients
+        )
 
 
 def one_at_a_time(model, views: Tensor, values: Tensor, alpha: float = 0.0) -> Iterator:

@@ -4,14 +4,15 @@ Their parameters are stacked with torch.func, so that a step of S layers is a fe
 prompts, which need no copy for each. Each layer's loss is its own: the gradient of their sum is all the gradients.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
 from iclbook.dual.attention import SelfAttention
-from iclbook.errors import InputError, require, require_nonnegative, require_sizes
+from iclbook.errors import require, require_nonnegative, require_sizes
+from iclbook.training import by_autograd, descend
 
 Sampler = Callable[[], tuple[Tensor, Tensor]]  # -> tokens (B, N + 1, width), labels (B,)
 
@@ -23,21 +24,39 @@ class Panel:
     scores / N and the query's own is 0: linear attention. learn_beta: whose beta is a parameter too, S bools.
     """
 
-    def __init__(self, layers: Sequence[SelfAttention], *, softmax: bool = True, learn_beta: Sequence[bool] = ()):
+    def __init__(
+        self,
+        layers: Sequence[SelfAttention],
+        *,
+        softmax: bool = True,
+        learn_beta: Sequence[bool] = (),
+    ):
         require(len(layers) > 0, "a panel needs a layer")
         plain = all(layer.W_O is None and layer.W_Q.shape[0] == 1 for layer in layers)
         require(plain, "a panel takes layers with one head, built with output=False")
-        shapes = {tuple((name, p.shape) for name, p in layer.named_parameters()) for layer in layers}
-        require(len(shapes) == 1, "a panel takes layers of one shape; make a panel for each shape")
+        shapes = {
+            tuple((name, p.shape) for name, p in layer.named_parameters()) for layer in layers
+        }
+        require(
+            len(shapes) == 1, "a panel takes layers of one shape; make a panel for each shape"
+        )
         self.layers, self.softmax = list(layers), softmax
         self.parameters, _ = torch.func.stack_module_state(self.layers)  # name -> (S, ...)
         dtype = self.parameters["W_Q"].dtype
         column = lambda values: torch.tensor(values, dtype=dtype).reshape(-1, 1, 1)  # noqa: E731
-        alpha, beta, r = ([layer.modification[name] for layer in layers] for name in ("alpha", "beta", "r"))
+        alpha, beta, r = (
+            [layer.modification[name] for layer in layers] for name in ("alpha", "beta", "r")
+        )
         self.alpha, self.beta, self.r = column(alpha), column(beta), torch.tensor(r)
-        self.c = {name: column([getattr(getattr(layer, name), "c", 0.0) for layer in layers]) for name in ("g1", "g2")}
+        self.c = {
+            name: column([getattr(getattr(layer, name), "c", 0.0) for layer in layers])
+            for name in ("g1", "g2")
+        }
         if any(learn_beta):
-            require(len(learn_beta) == len(layers), f"learn_beta: {len(layers)} layers, {len(learn_beta)} bools")
+            require(
+                len(learn_beta) == len(layers),
+                f"learn_beta: {len(layers)} layers, {len(learn_beta)} bools",
+            )
             self.parameters["beta"] = self.beta.requires_grad_()
             learns = column(learn_beta)
             self.beta.register_hook(lambda gradient: gradient * learns)
@@ -51,9 +70,13 @@ class Panel:
         widen, b_1, narrow, b_2 = (self.parameters[f"{name}.mlp.{part}"]
                                    for part in ("0.weight", "0.bias", "2.weight", "2.bias"))  # fmt: skip
         (B, n, width), (S, hidden) = tokens.shape, b_1.shape
-        inner = tokens.reshape(-1, width) @ (widen @ W).mT + b_1.unsqueeze(1)  # (S, B n, hidden)
+        inner = tokens.reshape(-1, width) @ (widen @ W).mT + b_1.unsqueeze(
+            1
+        )  # (S, B n, hidden)
         outer = (probe @ narrow).unsqueeze(2)  # (S, B or 1, 1, hidden)
-        mapped = (gelu(inner).reshape(S, B, n, hidden) * outer).sum(-1)  # (S, B, n); faster than a product of matrices
+        mapped = (gelu(inner).reshape(S, B, n, hidden) * outer).sum(
+            -1
+        )  # (S, B, n); faster than a product of matrices
         return seen + self.c[name] * (mapped + probe @ b_2.unsqueeze(-1))
 
     def weights(self, tokens: Tensor) -> Tensor:
@@ -67,18 +90,25 @@ class Panel:
         p = scores.softmax(-1)
         demos, own = p[..., :-1], p[..., -1:]
         if (self.r > 0).any():
-            demos = demos - self.beta * demos.sum(-1, keepdim=True) * self._shares(scores[..., :-1].detach())
+            demos = demos - self.beta * demos.sum(-1, keepdim=True) * self._shares(
+                scores[..., :-1].detach()
+            )
         return torch.cat([demos, (1 - self.alpha) * own], dim=-1)
 
     def _shares(self, scores: Tensor) -> Tensor:
         """1 / r on each layer's r lowest-scored demonstrations, 0 elsewhere: (S, B, N)."""
         N = scores.shape[-1]
-        require(int(self.r.max()) <= N, f"r must be at most the number of demonstrations {N}, got {int(self.r.max())}")
+        require(
+            int(self.r.max()) <= N,
+            f"r must be at most the number of demonstrations {N}, got {int(self.r.max())}",
+        )
         r = self.r.reshape(-1, 1, 1).to(scores.dtype)
         shares = (r == N).to(scores.dtype).div(N).expand_as(scores).clone()
         some = ((self.r > 0) & (self.r < N)).nonzero().squeeze(-1)
         ranks = (torch.arange(N) < r[some]) / r[some]  # (some, 1, N)
-        order = scores[some].argsort(dim=-1, stable=True)  # the earlier demonstration wins a tie
+        order = scores[some].argsort(
+            dim=-1, stable=True
+        )  # the earlier demonstration wins a tie
         shares[some] = shares[some].scatter(-1, order, ranks.expand_as(order).to(scores.dtype))
         return shares
 
@@ -114,36 +144,34 @@ def train_together(
     steps: int,
     *,
     rates: Sequence[float],
+    at: Iterable[int],
     decay_from: float = 0.25,
     stop: int = 0,
-    record: Callable[[int], None] = lambda step: None,
-    at: Iterable[int] = (),
-) -> None:
-    """Train panels in place by Adam, all on the same prompts; rates: one a panel. `record(step)` before steps in `at`.
+) -> Iterator[int]:
+    """Train panels in place by Adam, all on the same prompts; yields the step numbers in `at`. rates: one a panel.
 
     A rate is constant until the share `decay_from` of the steps is done and then falls linearly to 0. stop: leave off
     after so many of the steps, 0 for none, so that a beginning can be compared.
-    Raises InputError where a loss is no longer finite.
     """
     require_sizes(steps=steps)
-    require(len(rates) == len(panels), f"one rate a panel: {len(panels)} panels, {len(rates)} rates")
+    require(
+        len(rates) == len(panels), f"one rate a panel: {len(panels)} panels, {len(rates)} rates"
+    )
     for rate in rates:
         require_nonnegative(rate=rate)
-    groups = [{"params": list(panel.parameters.values()), "lr": rate} for panel, rate in zip(panels, rates)]
+    groups = [
+        {"params": list(panel.parameters.values()), "lr": rate}
+        for panel, rate in zip(panels, rates)
+    ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    falling = lambda step: min(1.0, (steps - step) / (steps * (1 - decay_from) or 1))  # noqa: E731
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, falling)
-    wanted = set(at)
-    for step in range(steps + 1):
-        if step in wanted:
-            record(step)
-        if step == (stop or steps):
-            break
+
+    def share(step: int) -> float:
+        return min(1.0, (steps - step) / (steps * (1 - decay_from) or 1))
+
+    def loss() -> Tensor:
         tokens, labels = sample()
-        loss = sum((panel(tokens) - labels).square().mean(-1).sum() for panel in panels)
-        if step % 100 == 0 and not torch.isfinite(loss):
-            raise InputError(f"a loss is {loss.item()} at step {step}; lower the rates")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        return sum((panel(tokens) - labels).square().mean(-1).sum() for panel in panels)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    gradient = by_autograd(loss, optimizer)
+    yield from descend(gradient, optimizer, stop or steps, at=at, schedule=schedule)

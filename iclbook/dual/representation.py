@@ -16,7 +16,9 @@ def repeated_steps(W_0: Tensor, G: Tensor, alpha: float, steps: int) -> Tensor:
     for 0 < alpha < 2, alternates for alpha = 2, grows as t G for alpha = 0 and geometrically elsewhere.
     """
     require_sizes(steps=steps)
-    powers = (1 - alpha) ** torch.arange(steps + 1, dtype=G.dtype, device=G.device)  # (steps + 1,)
+    powers = (1 - alpha) ** torch.arange(
+        steps + 1, dtype=G.dtype, device=G.device
+    )  # (steps + 1,)
     sums = powers.cumsum(0) - powers  # (steps + 1,): sum over s < t
     sums, powers = (c.reshape(-1, *[1] * G.ndim) for c in (sums, powers))
     return powers * W_0 + sums * G
@@ -44,7 +46,9 @@ def mean_share(outputs: Tensor) -> Tensor:
     return outputs.mean(-2).square().sum(-1) / energy.where(energy > 0, torch.ones_like(energy))
 
 
-def negatives_growth(gram: Tensor, kernel: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def negatives_growth(
+    gram: Tensor, kernel: Tensor, negatives: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return a, b, c, scalars: E ||G_beta||_F^2 is proportional to a - 2 beta b + beta^2 c.
 
     G_beta is the step's direction when every value loses beta times the mean value of one common set,

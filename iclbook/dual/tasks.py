@@ -32,7 +32,9 @@ def unit_variance(x: Tensor, w: Tensor) -> Tensor:
 LINEAR = Task("linear", lambda x, w: x @ w)
 TRIGONOMETRIC = Task("trigonometric", lambda x, w: (1.5 * unit_variance(x, w)).sin())
 EXPONENTIAL = Task("exponential", lambda x, w: (unit_variance(x, w) / 2).exp())
-PREFERRED = Task("preferred", lambda x, w: x @ (w + 1))  # linear, w of mean 1 a coordinate: prompts have a common part
+PREFERRED = Task(
+    "preferred", lambda x, w: x @ (w + 1)
+)  # linear, w of mean 1 a coordinate: prompts have a common part
 TASKS = {task.name: task for task in (LINEAR, TRIGONOMETRIC, EXPONENTIAL, PREFERRED)}
 
 

@@ -18,7 +18,9 @@ from iclbook.errors import require, require_nonnegative, require_sizes
 FOURTH_MOMENT = {"uniform": 1 / 5, "gaussian": 1 / 3}  # of a coordinate with variance 1/3
 
 
-def linear_step_loss(N: int, d: int, *, inputs: str = "uniform", noise: float = 0.0, centred: bool = False) -> float:
+def linear_step_loss(
+    N: int, d: int, *, inputs: str = "uniform", noise: float = 0.0, centred: bool = False
+) -> float:
     """Return the loss of the best single linear step c sum_i y_i x_i . x_q on the linear task, in closed form.
 
     sigma^2 (d - (tr E G)^2 / (tr E G^2 + noise^2 tr E G)), G = sum_i x_i x_i^T, sigma^2 = 1/3; `centred`: with
@@ -26,12 +28,19 @@ def linear_step_loss(N: int, d: int, *, inputs: str = "uniform", noise: float = 
     """
     require_sizes(N=N, d=d)
     require_nonnegative(noise=noise)
-    require(inputs in FOURTH_MOMENT, f"inputs must be one of {', '.join(FOURTH_MOMENT)}, got {inputs!r}")
+    require(
+        inputs in FOURTH_MOMENT,
+        f"inputs must be one of {', '.join(FOURTH_MOMENT)}, got {inputs!r}",
+    )
     square = 1 / 3  # E x_j^2
     fourth = d * FOURTH_MOMENT[inputs] + d * (d - 1) * square**2  # E ||x||^4
-    own, cross = ((1 - 1 / N) ** 2, (N - 1) / N) if centred else (1.0, 0.0)  # P_ii^2, sum_{i != j} P_ij^2
+    own, cross = (
+        ((1 - 1 / N) ** 2, (N - 1) / N) if centred else (1.0, 0.0)
+    )  # P_ii^2, sum_{i != j} P_ij^2
     first = (N - 1 if centred else N) * d * square  # tr E G
-    second = N * own * fourth + (N * (N - 1) * own * d + cross * d * (d + 1)) * square**2  # tr E G^2
+    second = (
+        N * own * fourth + (N * (N - 1) * own * d + cross * d * (d + 1)) * square**2
+    )  # tr E G^2
     return square * (d - first**2 / (second + noise**2 * first))
 
 
@@ -41,7 +50,9 @@ def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return c, (c.unsqueeze(-1) * features - labels).square().mean(-1)
 
 
-def two_number_features(tokens: Tensor, a: float, negatives: list[tuple[int, float]]) -> dict[tuple, Tensor]:
+def two_number_features(
+    tokens: Tensor, a: float, negatives: list[tuple[int, float]]
+) -> dict[tuple, Tensor]:
     """Return {family: sum of weights times y, (B,)} at the score scale a, for tokens (B, N + 1, d + 1).
 
     Families: ("plain",), ("own token hidden",), ("positive part",) of centred weights, and ("negative", r, beta).
@@ -69,8 +80,16 @@ def linear_features(tokens: Tensor) -> dict[tuple, Tensor]:
 def ridge(tokens: Tensor, penalty: float, *, intercept: bool = False) -> Tensor:
     """Return each prompt's own ridge prediction for its query, (B,): argmin ||y - X w||^2 + penalty ||w||^2."""
     require(penalty > 0, f"penalty must be above 0, got {penalty!r}")
-    x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1:], tokens[:, -1:, :-1]  # (B, N, d), (B, N, 1), (B, 1, d)
-    shift, level = (x.mean(1, keepdim=True), y.mean(1, keepdim=True)) if intercept else (0.0, y.new_zeros(1, 1, 1))
+    x, y, query = (
+        tokens[:, :-1, :-1],
+        tokens[:, :-1, -1:],
+        tokens[:, -1:, :-1],
+    )  # (B, N, d), (B, N, 1), (B, 1, d)
+    shift, level = (
+        (x.mean(1, keepdim=True), y.mean(1, keepdim=True))
+        if intercept
+        else (0.0, y.new_zeros(1, 1, 1))
+    )
     x, query = x - shift, query - shift
     gram = x.mT @ x + penalty * torch.eye(x.shape[-1], dtype=x.dtype)  # (B, d, d)
     w = torch.linalg.solve(gram, x.mT @ (y - level))  # (B, d, 1)
@@ -100,8 +119,15 @@ def step_outputs(layer: SelfAttention, tokens: Tensor) -> tuple[Tensor, Tensor]:
         negatives = lowest_scores(scores[..., :-1], everyone, r)  # (B, 1, N)
         targets = values_less_negatives(targets, negatives, beta).squeeze(1)  # (B, N, d_o)
     shift = scores.amax(-1, keepdim=True)  # (B, 1, 1)
-    D, kernel = (scores - shift).exp().sum((-2, -1)), functools.partial(softmax_kernel, shift=shift)
+    D, kernel = (
+        (scores - shift).exp().sum((-2, -1)),
+        functools.partial(softmax_kernel, shift=shift),
+    )
     start = KernelDualModel.start(keys[:, -1:], values[:, -1:], D, kernel=kernel)
-    decayed = KernelDualModel.start(keys[:, -1:], (1 - alpha) * values[:, -1:], D, kernel=kernel)
-    singles = torch.stack([model(query)[:, 0] for model in one_at_a_time(decayed, demos, targets)])
+    decayed = KernelDualModel.start(
+        keys[:, -1:], (1 - alpha) * values[:, -1:], D, kernel=kernel
+    )
+    singles = torch.stack(
+        [model(query)[:, 0] for model in one_at_a_time(decayed, demos, targets)]
+    )
     return singles, start.step(demos, targets, alpha)(query)[:, 0]

@@ -15,7 +15,9 @@ from iclbook.ridge.heads import head_matrices
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss
 
-HALF = 1 - 0.5**0.5  # sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
+HALF = (
+    1 - 0.5**0.5
+)  # sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
 
 
 @torch.no_grad()
@@ -37,7 +39,7 @@ def conditioning(B: Tensor) -> tuple[Tensor, Tensor]:
 def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """First and second derivative of softmax(x + t u) in t at t = 0, each (..., N), where s = softmax(x): (..., N).
 
-        s o (u - mean)   and   s o ((u - mean)^2 - variance),   mean and variance of u under the probabilities s.
+    s o (u - mean)   and   s o ((u - mean)^2 - variance),   mean and variance of u under the probabilities s.
     """
     require_shape("u", u, tuple(s.shape))
     centred = u - (s * u).sum(dim=-1, keepdim=True)  # (..., N)
@@ -52,7 +54,9 @@ def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
     sqrt(sum_k ||delta_k||^2) are numbers, or tensors of one shape.
     """
     slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
-    bend = sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)  # second derivative of the error
+    bend = (
+        sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)
+    )  # second derivative of the error
     return (gamma**2 * b**2 + slope**2 + error_norm * bend) / K
 
 
@@ -101,7 +105,14 @@ class TheoryRule:
     @property
     def gamma(self) -> float | Tensor:
         """The smallest gamma for which the proof keeps zeta >= zeta_0 / 2."""
-        return 4 * (2**0.5 + 1) * self.sigma * self.radius**2 * (self.K * self.excess) ** 0.5 / self.zeta
+        return (
+            4
+            * (2**0.5 + 1)
+            * self.sigma
+            * self.radius**2
+            * (self.K * self.excess) ** 0.5
+            / self.zeta
+        )
 
     @property
     def w_bound(self) -> float | Tensor:

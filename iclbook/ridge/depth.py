@@ -42,11 +42,15 @@ class DeepTransformer(nn.Module):
         require(width % H == 0, f"H={H} does not divide the width {width}; choose a divisor")
         shown = (torch.arange(dictionary.K) < dictionary.N).to(dictionary.tokens.dtype)  # (K,)
         self.N = dictionary.N
-        self.register_buffer("tokens", torch.cat([dictionary.tokens.T, shown[:, None]], dim=1))  # (K, d + 1)
+        self.register_buffer(
+            "tokens", torch.cat([dictionary.tokens.T, shown[:, None]], dim=1)
+        )  # (K, d + 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             self.embed = nn.Linear(dictionary.d + 2, width)
-            self.layers = nn.ModuleList(EncoderLayer(width, H, feedforward, skip) for _ in range(layers))
+            self.layers = nn.ModuleList(
+                EncoderLayer(width, H, feedforward, skip) for _ in range(layers)
+            )
             self.read = nn.Linear(width, 1)
         self.to(dictionary.tokens.dtype)
 
@@ -58,7 +62,9 @@ class DeepTransformer(nn.Module):
         require_shape("y", y, (None, self.N))
         K = self.tokens.shape[0]
         labels = nn.functional.pad(y, (0, K - self.N))  # (count, K)
-        inputs = torch.cat([self.tokens.expand(len(y), -1, -1), labels[..., None]], dim=-1)  # (count, K, d + 2)
+        inputs = torch.cat(
+            [self.tokens.expand(len(y), -1, -1), labels[..., None]], dim=-1
+        )  # (count, K, d + 2)
         states = [self.embed(inputs)]  # (count, K, width)
         for layer in self.layers:
             states.append(layer(states[-1]))
@@ -84,7 +90,10 @@ def linear_part(y: Tensor, predicted: Tensor) -> Tensor:
 
     y: (count, N); predicted: (count, K), with count >= N. A one-layer model's table is found exactly.
     """
-    require(len(y) >= y.shape[1], f"{len(y)} prompts cannot fix a table for {y.shape[1]} labels; take more")
+    require(
+        len(y) >= y.shape[1],
+        f"{len(y)} prompts cannot fix a table for {y.shape[1]} labels; take more",
+    )
     # Not torch's default driver: that one starts from whatever lies in memory, and its last bits differ by call.
     return torch.linalg.lstsq(y, predicted, driver="gelsd").solution  # (N, K)
 
@@ -113,4 +122,7 @@ def operations(model: DeepTransformer, batch: int) -> dict[str, int]:
         model(y).sum().backward()
     model.zero_grad(set_to_none=True)
     K, H = model.tokens.shape[0], model.layers[0].self_attn.num_heads
-    return {"flops": counter.get_total_flops(), "exponentials": batch * len(model.layers) * H * K**2}
+    return {
+        "flops": counter.get_total_flops(),
+        "exponentials": batch * len(model.layers) * H * K**2,
+    }

@@ -32,7 +32,9 @@ def one_signed_fits(loss: PopulationLoss) -> tuple[Tensor, Tensor]:
     return fits, losses
 
 
-def model_of_pieces(dictionary: Dictionary, pieces: Tensor, signs: Tensor) -> MultiHeadAttention:
+def model_of_pieces(
+    dictionary: Dictionary, pieces: Tensor, signs: Tensor
+) -> MultiHeadAttention:
     """A model whose table is sum_h signs[h] * pieces[h], one head a piece.
 
     pieces: (H, N, K), every entry > 0; signs: (H, K). Head h has w[h, k] = signs[h, k] sum_n pieces[h, n, k] and a
@@ -42,10 +44,19 @@ def model_of_pieces(dictionary: Dictionary, pieces: Tensor, signs: Tensor) -> Mu
     N, K, d, H = dictionary.N, dictionary.K, dictionary.d, len(pieces)
     require_shape("pieces", pieces, (None, N, K))
     require_shape("signs", signs, (H, K))
-    require(bool((pieces > 0).all()), "pieces must be positive in every entry; add a constant to each, or a floor")
-    independent = K <= d and torch.linalg.matrix_rank(dictionary.tokens).item() == K
-    require(independent, f"the K={K} tokens of dimension d={d} are dependent; take K <= d and distinct directions")
-    left, right = torch.linalg.pinv(dictionary.V.T), torch.linalg.pinv(dictionary.tokens)  # (d, N), (K, d)
+    require(
+        bool((pieces > 0).all()),
+        "pieces must be positive in every entry; add a constant to each, or a floor",
+    )
+    independent = d >= K and torch.linalg.matrix_rank(dictionary.tokens).item() == K
+    require(
+        independent,
+        f"the K={K} tokens of dimension d={d} are dependent; take K <= d and distinct directions",
+    )
+    left, right = (
+        torch.linalg.pinv(dictionary.V.T),
+        torch.linalg.pinv(dictionary.tokens),
+    )  # (d, N), (K, d)
     model = MultiHeadAttention(dictionary, H, generator=torch.Generator(), beta=0.0)
     with torch.no_grad():
         model.Q.copy_((left @ pieces.log() @ right).transpose(0, 1))  # (d, H, d)
@@ -69,12 +80,14 @@ def exact_two_head_model(dictionary: Dictionary) -> MultiHeadAttention:
     A = PopulationLoss.of(dictionary).target  # (N, K)
     c = A.abs().amax(dim=0)  # (K,)
     pieces = torch.stack([A.clamp_min(0) + c, (-A).clamp_min(0) + c])  # (2, N, K)
-    return model_of_pieces(dictionary, pieces, torch.tensor([[1.0], [-1.0]], dtype=A.dtype).expand(2, dictionary.K))
+    return model_of_pieces(
+        dictionary, pieces, torch.tensor([[1.0], [-1.0]], dtype=A.dtype).expand(2, dictionary.K)
+    )
 
 
 def effective_parameters(N: int, K: int, d: int, H: int) -> int:
     """How many numbers of an H-head model act on its table, for N <= d: H ((N - 1) min(d, K) + K)."""
-    require(N <= d, f"the count holds for N <= d, got N={N}, d={d}; lower N")
+    require(d >= N, f"the count holds for N <= d, got N={N}, d={d}; lower N")
     return H * ((N - 1) * min(d, K) + K)
 
 
@@ -90,7 +103,9 @@ def table_jacobian(model: MultiHeadAttention) -> Tensor:
     S = model.attention()  # (N, H, K)
     N, H, K = S.shape
     eye = torch.eye(N, dtype=S.dtype)
-    softmax = torch.einsum("nhk,nj->nkhj", S, eye) - torch.einsum("nhk,jhk->nkhj", S, S)  # (N, K, H, N)
+    softmax = torch.einsum("nhk,nj->nkhj", S, eye) - torch.einsum(
+        "nhk,jhk->nkhj", S, S
+    )  # (N, K, H, N)
     in_U = torch.einsum("hk,nkhj,ck->nkhjc", model.w, softmax, model.tokens)  # (N, K, H, N, d)
     in_w = torch.einsum("nhk,kl->nkhl", S, torch.eye(K, dtype=S.dtype))  # (N, K, H, K)
     return torch.cat([in_U.reshape(N * K, -1), in_w.reshape(N * K, -1)], dim=1)

@@ -19,7 +19,9 @@ class MultiHeadAttention(nn.Module):
     The head index stands in the middle so that every stage is one large matrix product with no copy.
     """
 
-    def __init__(self, dictionary: Dictionary, H: int, *, generator: torch.Generator, beta: float = 1.0):
+    def __init__(
+        self, dictionary: Dictionary, H: int, *, generator: torch.Generator, beta: float = 1.0
+    ):
         super().__init__()
         require_sizes(H=H)
         require_nonnegative(beta=beta)

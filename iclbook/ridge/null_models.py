@@ -6,7 +6,9 @@ from torch import Tensor
 from iclbook.errors import require_shape, require_sizes
 
 
-def free_table_descent(loss, shape: tuple[int, int], rate: float, steps: int, dtype=torch.float64):
+def free_table_descent(
+    loss, shape: tuple[int, int], rate: float, steps: int, dtype=torch.float64
+):
     """Yield (step, table) of gradient descent on a free N x K table of weights, from zero.
 
     loss: table -> (value, gradient), such as `PopulationLoss`. The problem is convex.

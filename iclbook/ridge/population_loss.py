@@ -28,7 +28,9 @@ def covariance_root(covariance: Tensor) -> Tensor:
 def cross_covariance(dictionary: Dictionary) -> Tensor:
     """R = Z^T Z^ + m tau [I_N, 0], covariance of the prompt's labels with all labels, (N, K)."""
     R = dictionary.Z.T @ dictionary.features  # (N, K)
-    R[:, : dictionary.N] += dictionary.m * dictionary.tau * torch.eye(dictionary.N, dtype=R.dtype)
+    R[:, : dictionary.N] += (
+        dictionary.m * dictionary.tau * torch.eye(dictionary.N, dtype=R.dtype)
+    )
     return R
 
 
@@ -40,7 +42,9 @@ def optimal_weights(dictionary: Dictionary) -> Tensor:
     X = [Z; sqrt(m tau) I], whose X^T X is Zbar^2, so that the condition number is not squared.
     """
     N, K = dictionary.N, dictionary.K
-    noise = (dictionary.m * dictionary.tau) ** 0.5 * torch.eye(N, K, dtype=dictionary.Z.dtype)  # (N, K)
+    noise = (dictionary.m * dictionary.tau) ** 0.5 * torch.eye(
+        N, K, dtype=dictionary.Z.dtype
+    )  # (N, K)
     stacked = torch.cat([dictionary.features, noise])  # (m + N, K), its first N columns are X
     return torch.linalg.pinv(stacked[:, :N]) @ stacked  # (N, K)
 
@@ -60,7 +64,7 @@ def minimal_loss(dictionary: Dictionary) -> Tensor:
 class PopulationLoss:
     """The excess loss L - L* of a table of weights and its gradient, with no sampling (yang2024 Lemma 5).
 
-        L(a~) - L* = (1/2K) sum_k ||Zbar (a~_k - A_k)||^2
+    L(a~) - L* = (1/2K) sum_k ||Zbar (a~_k - A_k)||^2
     """
 
     target: Tensor  # A, (N, K)
@@ -89,7 +93,9 @@ def sampled_loss(table: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     require_shape("labels", labels, (None, K))
     count = labels.shape[0]
     residual = labels[:, :N] @ table - labels  # (count, K)
-    return residual.square().sum() / (2 * K * count), labels[:, :N].T @ residual / (K * count)  # (), (N, K)
+    return residual.square().sum() / (2 * K * count), labels[:, :N].T @ residual / (
+        K * count
+    )  # (), (N, K)
 
 
 class Batches:
@@ -102,7 +108,9 @@ class Batches:
         require_sizes(batch=batch)
         require_shape("labels", labels, (None, None))
         pool = labels.shape[0]
-        require(batch <= pool, f"a batch of {batch} exceeds the {pool} tasks in the pool; lower it")
+        require(
+            batch <= pool, f"a batch of {batch} exceeds the {pool} tasks in the pool; lower it"
+        )
         self.labels, self.batch, self.generator = labels, batch, generator
         self.order, self.next = torch.randperm(pool, generator=generator), 0
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from iclbook.errors import InputError, require, require_nonnegative, require_shape, require_sizes
+from iclbook.errors import (
+    InputError,
+    require,
+    require_nonnegative,
+    require_shape,
+    require_sizes,
+)
 
 TOKENS = ("unit", "gaussian")
 
@@ -33,7 +39,10 @@ class Dictionary:
         require_nonnegative(tau=self.tau)
         require_shape("tokens", self.tokens, (None, None))
         require_shape("features", self.features, (None, self.tokens.shape[1]))
-        require(self.N <= self.K, f"the prompt length N={self.N} exceeds the dictionary size K={self.K}; lower N")
+        require(
+            self.N <= self.K,
+            f"the prompt length N={self.N} exceeds the dictionary size K={self.K}; lower N",
+        )
 
     @property
     def d(self) -> int:
@@ -97,7 +106,13 @@ def sample_dictionary(
 
 
 def sample_tasks(
-    count: int, m: int, *, generator: torch.Generator, mean: float = 0.0, std: float = 1.0, dtype=torch.float64
+    count: int,
+    m: int,
+    *,
+    generator: torch.Generator,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype=torch.float64,
 ) -> Tensor:
     """Draw `count` tasks lambda ~ N(mean 1_m, std^2 I_m), (count, m).
 
@@ -105,10 +120,14 @@ def sample_tasks(
     """
     require_sizes(count=count, m=m)
     require_nonnegative(std=std)
-    return (mean + std * torch.randn(count, m, generator=generator, dtype=torch.float64)).to(dtype)  # (count, m)
+    return (mean + std * torch.randn(count, m, generator=generator, dtype=torch.float64)).to(
+        dtype
+    )  # (count, m)
 
 
-def sample_labels(dictionary: Dictionary, tasks: Tensor, *, generator: torch.Generator) -> Tensor:
+def sample_labels(
+    dictionary: Dictionary, tasks: Tensor, *, generator: torch.Generator
+) -> Tensor:
     """Labels of all K tokens for each task, y_k = lambda^T (z_k + eps_k) (yang2024 eq. 1), (count, K).
 
     tasks: (count, m). Given lambda, lambda^T eps_k ~ N(0, tau ||lambda||^2) independently over k, so one number
@@ -116,7 +135,9 @@ def sample_labels(dictionary: Dictionary, tasks: Tensor, *, generator: torch.Gen
     """
     require_shape("tasks", tasks, (None, dictionary.m))
     clean = tasks @ dictionary.features  # (count, K)
-    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(clean.dtype)  # (count, K)
+    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(
+        clean.dtype
+    )  # (count, K)
     return clean + dictionary.tau**0.5 * tasks.norm(dim=1, keepdim=True) * noise  # (count, K)
 
 

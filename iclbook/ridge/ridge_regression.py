@@ -49,7 +49,10 @@ def chi_square_bound(weights: Tensor, delta: float) -> float:
     """
     require(0 < delta < 1, f"delta must lie between 0 and 1, got {delta!r}")
     require_shape("weights", weights, (None,))
-    require(bool((weights >= 0).all()), "weights must be at least 0; the bound is for sums of squares")
+    require(
+        bool((weights >= 0).all()),
+        "weights must be at least 0; the bound is for sums of squares",
+    )
     t = math.log(1 / delta)
     return float(weights.sum() + 2 * t**0.5 * weights.norm() + 2 * t * weights.max())
 
@@ -63,7 +66,9 @@ def label_energy_bound(dictionary: Dictionary, B: float, delta: float) -> float:
     """
     require_nonnegative(B=B)
     root = _covariance_root(dictionary)  # (N, N), lower
-    signal = torch.linalg.matrix_norm(torch.linalg.solve_triangular(root, dictionary.Z.T, upper=False), ord=2)
+    signal = torch.linalg.matrix_norm(
+        torch.linalg.solve_triangular(root, dictionary.Z.T, upper=False), ord=2
+    )
     inverse = 1 / torch.linalg.eigvalsh(label_covariance(dictionary))  # (N,)
     return float(B * (signal + (dictionary.tau * chi_square_bound(inverse, delta)) ** 0.5)) ** 2
 
@@ -81,6 +86,6 @@ def iteration_count(excess: float, energy: float, precision: float, contraction:
 
 def _covariance_root(dictionary: Dictionary) -> Tensor:
     """The lower Cholesky factor of Zbar^2, (N, N); Zbar^{-1} up to a rotation is its inverse."""
-    singular = dictionary.tau == 0 and dictionary.N > dictionary.m
+    singular = dictionary.tau == 0 and dictionary.m < dictionary.N
     require(not singular, "Zbar is singular for tau = 0 and N > m; take tau > 0 or N <= m")
     return torch.linalg.cholesky(label_covariance(dictionary))

@@ -84,8 +84,15 @@ def expected_gap(dictionary: Dictionary, first: float, second: float) -> float:
 
     sum_j p_j s_j^2 (s_j^2 + m tau) (first - second)^2 / ((s_j^2 + first)(s_j^2 + second))^2.
     """
-    require(first > 0 and second > 0, f"both penalties must be positive, got {first!r} and {second!r}")
+    require(
+        first > 0 and second > 0,
+        f"both penalties must be positive, got {first!r} and {second!r}",
+    )
     U, s, _ = torch.linalg.svd(dictionary.Z, full_matrices=False)  # (m, r), (r,)
     power = (U.T @ dictionary.features[:, dictionary.N :]).square().mean(dim=1)  # (r,)
     variance = s**2 * (s**2 + dictionary.m * dictionary.tau)  # (r,)
-    return (power * variance * ((first - second) / ((s**2 + first) * (s**2 + second))) ** 2).sum().item()
+    return (
+        (power * variance * ((first - second) / ((s**2 + first) * (s**2 + second))) ** 2)
+        .sum()
+        .item()
+    )

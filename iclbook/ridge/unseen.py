@@ -21,7 +21,9 @@ class Domain:
 
     def task_moment(self, m: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """E[lambda lambda^T] = std^2 I + mean^2 1 1^T, (m, m)."""
-        return self.std**2 * torch.eye(m, dtype=dtype) + self.mean**2 * torch.ones(m, m, dtype=dtype)
+        return self.std**2 * torch.eye(m, dtype=dtype) + self.mean**2 * torch.ones(
+            m, m, dtype=dtype
+        )
 
     def label_moment(self, dictionary: Dictionary) -> Tensor:
         """S = E[y y^T] = Z^T E[lambda lambda^T] Z + tau E||lambda||^2 I on the prompt, (N, N)."""
@@ -34,7 +36,9 @@ IN_DOMAIN = Domain(mean=0.0, std=1.0)
 OUT_OF_DOMAIN = Domain(mean=1.0, std=2.0)
 
 
-def expected_distance(table: Tensor, reference: Tensor, dictionary: Dictionary, domain: Domain) -> Tensor:
+def expected_distance(
+    table: Tensor, reference: Tensor, dictionary: Dictionary, domain: Domain
+) -> Tensor:
     """E[(1/K) ||y^ - y^ref||^2] = (1/K) sum_k D_k^T S D_k with D = table - reference, both (N, K); a scalar.
 
     With the reference A this is the paper's inference loss; in domain it equals 2 (L - L*), since S = Zbar^2.
@@ -48,7 +52,9 @@ def expected_error(table: Tensor, dictionary: Dictionary, domain: Domain) -> Ten
     M, features = domain.task_moment(dictionary.m, table.dtype), dictionary.features
     cross = dictionary.Z.T @ M @ features  # (N, K), E[y lambda^T z_k]
     square = (table * (domain.label_moment(dictionary) @ table)).sum(dim=0)  # (K,)
-    return square - 2 * (table * cross).sum(dim=0) + (features * (M @ features)).sum(dim=0)  # (K,)
+    return (
+        square - 2 * (table * cross).sum(dim=0) + (features * (M @ features)).sum(dim=0)
+    )  # (K,)
 
 
 def best_linear(dictionary: Dictionary, domain: Domain) -> Tensor:
@@ -56,7 +62,11 @@ def best_linear(dictionary: Dictionary, domain: Domain) -> Tensor:
 
     "Linear" means linear in the prompt's labels y, with no intercept, like the model itself.
     """
-    cross = dictionary.Z.T @ domain.task_moment(dictionary.m, dictionary.Z.dtype) @ dictionary.features  # (N, K)
+    cross = (
+        dictionary.Z.T
+        @ domain.task_moment(dictionary.m, dictionary.Z.dtype)
+        @ dictionary.features
+    )  # (N, K)
     return torch.linalg.pinv(domain.label_moment(dictionary), hermitian=True) @ cross  # (N, K)
 
 

@@ -1,0 +1,151 @@
+"""Claims: what the papers say, in our words, and checks that return a verdict from the stored tables.
+
+Statements, thresholds and recorded verdicts stand in `<chapter>/claims.toml` of the studies; the check of a claim is a
+function of `<chapter>/tables.py` beside it: the one that its entry names, or else the one named after the claim's tail.
+Light: imports neither torch nor pandas.
+"""
+
+import importlib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from iclbook.catalogue import find, studies
+from iclbook.errors import InputError, require
+from iclbook.store import Result, Store
+
+VERDICTS = ("reproduced", "partly", "not reproduced", "untestable")
+KINDS = ("identity", "inequality", "empirical")
+SOURCES = ("paper", "after-paper", "ours")
+DIRECTIONS = ("at_most", "at_least")
+
+
+class Outcome(NamedTuple):
+    """What a check returns: its verdict, and the measured number that it compared with the threshold."""
+
+    verdict: str
+    measured: float
+
+
+def at_most(measured: float, threshold: float) -> Outcome:
+    """Reproduced where measured <= threshold; NaN is not."""
+    return Outcome("reproduced" if measured <= threshold else "not reproduced", float(measured))
+
+
+def at_least(measured: float, threshold: float) -> Outcome:
+    """Reproduced where measured >= threshold; NaN is not."""
+    return Outcome("reproduced" if measured >= threshold else "not reproduced", float(measured))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of a chapter.
+
+    source: "paper" where a source in our hands states it, "after-paper" where it is ours, after the paper's idea, or
+    "ours". experiments: ids of the results its check reads. direction: on which side of the threshold the measured
+    number must lie. check: name of the function, "" for the claim's own; arguments: what it is called with besides.
+    """
+
+    id: str
+    item: str
+    chapter: str
+    kind: str
+    statement: str
+    experiments: tuple[str, ...]
+    verdict: str
+    source: str
+    direction: str = ""
+    threshold: float = math.nan
+    reason: str = ""
+    check: str = ""
+    arguments: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        choices = {"kind": KINDS, "verdict": VERDICTS, "source": SOURCES}
+        if math.isfinite(self.threshold):
+            choices["direction"] = DIRECTIONS
+        for name, known in choices.items():
+            value = getattr(self, name)
+            require(
+                value in known,
+                f"{self.id}: {name} must be one of {', '.join(known)}, got {value!r}",
+            )
+        require(
+            self.verdict == "reproduced" or self.reason,
+            f"{self.id}: the verdict {self.verdict!r} needs a reason",
+        )
+
+    def judge(self, results: Mapping[str, Result]) -> Outcome:
+        """The verdict that complete results give; an untestable claim has no check and returns as recorded.
+
+        Raises InputError where a result is not the whole sweep of its settings.
+        """
+        if self.verdict == "untestable":
+            return Outcome("untestable", math.nan)
+        from iclbook.tables import faults
+
+        read = {name: results[name] for name in self.experiments}
+        for name, result in read.items():
+            found = faults(find(name), result.settings, result.tables)
+            require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
+        module = importlib.import_module(
+            f"{studies().__package__}.{self.chapter.replace('/', '.')}.tables"
+        )
+        function = getattr(module, self.check or self.id.split("/")[1].replace("-", "_"))
+        return function(read, self.threshold, **self.arguments)
+
+
+def all_claims() -> dict[str, Claim]:
+    """Every claim of the book, by id, in the order of the chapters."""
+    claims = {}
+    for chapter in studies().CHAPTERS:
+        text = (studies().FOLDER / chapter / "claims.toml").read_text(encoding="utf-8")
+        for name, entry in tomllib.loads(text).items():
+            entry["experiments"] = tuple(entry["experiments"])
+            claims[name] = Claim(id=name, chapter=chapter, **entry)
+    return claims
+
+
+class StoredResults(Mapping):
+    """The full results of a store by experiment id, each read once, when it is first asked for."""
+
+    def __init__(self, store: Store):
+        self.store, self._read = store, {}
+
+    def __getitem__(self, experiment_id: str) -> Result:
+        if experiment_id not in self._read:
+            self._read[experiment_id] = self.store.read(find(experiment_id), "full")
+        return self._read[experiment_id]
+
+    def __iter__(self):
+        return iter(self._read)
+
+    def __len__(self):
+        return len(self._read)
+
+
+def report(store: Store, chapter: str | None = None) -> list[dict]:
+    """Every claim (of a chapter) as a dict: recorded verdict, returned verdict, measured number, threshold and so on.
+
+    A claim whose result is missing, damaged or incomplete gets returned = None and the error.
+    """
+    results, rows = StoredResults(store), []
+    fields = ("id", "item", "chapter", "kind", "source", "statement", "direction", "verdict")
+    for claim in all_claims().values():
+        if chapter not in (None, claim.chapter):
+            continue
+        row = {name: getattr(claim, name) for name in fields}
+        try:
+            returned, measured = claim.judge(results)
+            row |= {"returned": returned, "measured": _number(measured), "error": None}
+        except InputError as error:
+            row |= {"returned": None, "measured": None, "error": str(error)}
+        rows.append(row | {"threshold": _number(claim.threshold), "reason": claim.reason})
+    return rows
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,1 +1,0 @@
-"""Experiments: settings in, tidy table out."""

@@ -1,1 +1,0 @@
-"""Settings of part II (ren2024)."""

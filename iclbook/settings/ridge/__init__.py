@@ -1,1 +1,0 @@
-"""Settings of part I (yang2024)."""

@@ -1,0 +1,124 @@
+"""Checks and compares an experiment's tables against their declarations."""
+
+import numpy as np
+import pandas as pd
+
+from iclbook.errors import require
+from iclbook.experiment import Experiment, Settings, Table
+
+
+def arranged(
+    experiment: Experiment, tables: dict[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """The tables in declared order, columns too. Raises InputError where names, columns or keys are not as declared."""
+    unknown = sorted(tables.keys() - experiment.tables.keys())
+    require(not unknown, f"{experiment.id} returns undeclared tables: {', '.join(unknown)}")
+    found = {}
+    for name, declared in experiment.tables.items():
+        table = tables.get(name, pd.DataFrame(columns=declared.columns))
+        label = f"table {name} of {experiment.id}"
+        differ = sorted(set(table.columns) ^ set(declared.columns))
+        require(
+            not differ,
+            f"{label}: columns that are declared or returned only: {', '.join(differ)}",
+        )
+        keys = list(declared.keys)
+        require(
+            not table[keys].isna().any(axis=None),
+            f"{label}: a key is NaN; use a table of its own",
+        )
+        twice = table.duplicated(keys)
+        require(
+            not twice.any(), f"{label}: the same key twice, first in row {int(twice.argmax())}"
+        )
+        found[name] = table[declared.columns].reset_index(drop=True)
+    return found
+
+
+def faults(
+    experiment: Experiment, settings: Settings, tables: dict[str, pd.DataFrame]
+) -> list[str]:
+    """What keeps tables from being a complete sweep of `settings`, one line each: points, levels, seeds or numbers
+    that are missing. What a check judges must have none."""
+    found = []
+    points = pd.DataFrame(settings.points())
+    for name, declared in experiment.tables.items():
+        table, label = tables[name], f"{experiment.id}, table {name}"
+        if table.empty:
+            found.append(f"{label}: is empty")
+            continue
+        keys = list(points.columns)
+        rest = [key for key in declared.keys if key not in keys]
+        held = points.merge(table[keys].drop_duplicates(), how="left", indicator=True)
+        lacking = held.loc[held["_merge"] != "both", keys]
+        if len(lacking):
+            found.append(
+                f"{label}: no row for {_named(lacking.iloc[0])} ({len(lacking)} points)"
+            )
+        for key, levels in declared.levels.items():
+            held = table.groupby(keys, sort=False)[key].agg(set)
+            if any(set(levels) != each for each in held):
+                found.append(f"{label}: {key} does not take every declared level, and no other")
+        others = [
+            key for key in (*keys, *rest) if key != "seed" and key not in declared.decided
+        ]
+        if others and not declared.ragged:
+            counts = table.groupby(others, sort=False)["seed"].agg(set)
+            if any(each != set(settings.seeds) for each in counts):
+                found.append(f"{label}: the seeds do not all have the same rows")
+        for measure, about in declared.measures.items():
+            if not about.missing and table[measure].isna().any():
+                found.append(f"{label}: {measure} holds NaN")
+    return found
+
+
+def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:
+    """(rows of `fresh` that `stored` lacks, worst deviation in units of the declared tolerance)."""
+    both = _matched(declared, fresh, stored)
+    missing = int((both["_merge"] != "both").sum())
+    both, worst = both[both["_merge"] == "both"], 0.0
+    for name, measure in declared.measures.items():
+        if measure.clock:
+            continue
+        new, old = (both[f"{name}{side}"].to_numpy(float) for side in ("_new", "_old"))
+        scale = both[f"{measure.scale}_old"].abs().to_numpy(float) if measure.scale else 1.0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = np.abs(new - old) / (measure.atol * scale + measure.rtol * np.abs(old))
+        same = (new == old) | (np.isnan(new) & np.isnan(old))
+        gap = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+        worst = max(worst, float(gap.max(initial=0.0)))
+    return missing, worst
+
+
+def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """`fresh` beside `stored`, measures with the suffixes _new and _old; keys that data decide are matched in order
+    where they are not equal, if they lie within their relative tolerance."""
+    keys = list(declared.keys)
+    named = [
+        table.set_index(keys).add_suffix(side).reset_index()
+        for table, side in ((fresh, "_new"), (stored, "_old"))
+    ]
+    exact = named[0].merge(named[1], on=keys, how="left", indicator=True)
+    left = exact["_merge"] != "both"
+    if not declared.decided or not left.any():
+        return exact
+    firm = [key for key in keys if key not in declared.decided]
+    spare = named[1].merge(named[0][keys], on=keys, how="left", indicator="_taken")
+    spare = spare[spare["_taken"] != "both"].drop(columns="_taken")
+    ours = exact.loc[left, named[0].columns].sort_values([*firm, *declared.decided])
+    ranked = [
+        t.assign(_rank=t.groupby(firm, sort=False).cumcount())
+        for t in (ours, spare.sort_values([*firm, *declared.decided]))
+    ]
+    near = ranked[0].merge(
+        ranked[1], on=[*firm, "_rank"], how="left", suffixes=("", "_key"), indicator=True
+    )
+    close = near["_merge"] == "both"
+    for key, rtol in declared.decided.items():
+        close &= (near[key] - near[f"{key}_key"]).abs() <= rtol * near[f"{key}_key"].abs()
+    near["_merge"] = np.where(close, "both", "left_only")
+    return pd.concat([exact[~left].astype({"_merge": object}), near[exact.columns]])
+
+
+def _named(point: pd.Series) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in point.items())

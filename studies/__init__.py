@@ -1,0 +1,1 @@
+"""What was computed for each chapter of the book, and how it is judged: one folder a chapter."""

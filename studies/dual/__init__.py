@@ -1,0 +1,1 @@
+"""Studies of part II: ren2024."""

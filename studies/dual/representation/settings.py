@@ -1,0 +1,98 @@
+"""Settings of the chapter *A representation-learning problem*."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from iclbook.experiment import Experiment, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLayer(Settings):
+    """One head of a random layer on one prompt: N demonstrations and a query, tokens N(0, I_width)."""
+
+    N: int = 15
+    width: int = 11
+    head_size: int = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedSteps(RandomLayer):
+    """The full step of the dual loss, repeated, at several alpha, without and with negatives.
+
+    r, beta: pairs at equal places; the r lowest-scored demonstrations are the negatives, r = 0 means none.
+    recorded: the steps whose W is looked at; the last one is the length of the run.
+    """
+
+    alphas: tuple[float, ...] = (-0.1, 0.0, 0.5, 1.0, 1.5, 2.0, 2.1)
+    r: tuple[int, ...] = (0, 3, 7, 15)
+    beta: tuple[float, ...] = (0.0, 0.5, 1.0, 1.0)
+    recorded: tuple[int, ...] = (*range(11), 20, 50, 100, 199, 200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativesGrowth(RandomLayer):
+    """Size of one step's direction with negatives relative to that without, over `draws` of W_V."""
+
+    r: tuple[int, ...] = (1, 3, 7, 11, 15)
+    betas: tuple[float, ...] = (0.25, 0.5, 1.0, 1.5, 2.0)
+    draws: int = 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedTargets(RandomLayer):
+    """Ascent on the alignment over W alone, or over W and W_V, Frobenius norms kept at 1.
+
+    rate: in units of 1 / (largest singular value of sum_i h_i phi_i^T).
+    negatives: "none", or "all" (r = N, beta = 1).
+    """
+
+    targets: tuple[str, ...] = ("fixed", "learned")
+    negatives: tuple[str, ...] = ("none", "all")
+    rate: float = 1.0
+    recorded: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+
+    def points(self) -> list[dict]:
+        sweep = product(self.targets, self.negatives, self.seeds)
+        return [
+            {"targets": targets, "negatives": negatives, "seed": seed}
+            for targets, negatives, seed in sweep
+        ]
+
+
+EXPERIMENTS = (
+    Experiment(
+        id="ren2024/repeated-steps",
+        item="the dual loss (ours: the step repeated)",
+        chapter="dual/representation",
+        function="studies.dual.representation.compute:repeated_steps",
+        tables={},
+        full=RepeatedSteps(seeds=(0, 1, 2, 3, 4)),
+        quick=RepeatedSteps(seeds=(0, 1), recorded=(*range(11), 20, 49, 50)),
+        verify=dict(seeds=(0,)),
+        # TO CONVERT, was rtol=1e-6,
+        # TO CONVERT, was atol=1e-9,
+    ),
+    Experiment(
+        id="ren2024/negatives-growth",
+        item="negative samples (ours: how fast W grows)",
+        chapter="dual/representation",
+        function="studies.dual.representation.compute:negatives_growth",
+        tables={},
+        full=NegativesGrowth(seeds=(0, 1, 2, 3, 4)),
+        quick=NegativesGrowth(seeds=(0, 1), draws=1_000),
+        verify=dict(seeds=(0,)),
+        # TO CONVERT, was rtol=1e-6,
+    ),
+    Experiment(
+        id="ren2024/learned-targets",
+        item="the dual loss (ours: targets that learn)",
+        chapter="dual/representation",
+        function="studies.dual.representation.compute:learned_targets",
+        tables={},
+        full=LearnedTargets(seeds=(0, 1, 2, 3, 4)),
+        quick=LearnedTargets(seeds=(0, 1)),
+        verify=dict(seeds=(0,)),
+        # TO CONVERT, was rtol=1e-6,
+        # TO CONVERT, was atol=1e-9,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Studies of part I: yang2024."""

@@ -1,0 +1,149 @@
+"""Settings of the chapter *How many heads?*."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from iclbook.experiment import Experiment, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fig4(Settings):
+    """One-layer models of many head counts, trained alike on the population loss.
+
+    H heads take `head_steps` / H steps, but at least `min_steps` and at most `steps`: a step costs in proportion to H.
+    """
+
+    N: int = 30
+    K: int = 200
+    d: int = 100
+    m: int = 20
+    tau: float = 0.01
+    H: tuple[int, ...] = (2, 5, 10, 20, 30, 64, 128, 200, 400)
+    rate: float = 1e-4
+    steps: int = 20_000
+    min_steps: int = 3_000
+    head_steps: int = 640_000
+    tokens: tuple[str, ...] = ("unit", "gaussian")
+    dtype: str = "float32"
+
+    def points(self) -> list[dict]:
+        sweep = product(self.tokens, self.seeds, self.H)
+        return [{"tokens": tokens, "seed": seed, "H": H} for tokens, seed, H in sweep]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fig4Map(Settings):
+    """Where training converges, crawls or diverges: H against the rate, unit tokens.
+
+    cases: (optimizer, loss, dtype, head counts, rates), each a grid. "gd" has one rate for Q and w.
+    """
+
+    N: int = 30
+    K: int = 200
+    d: int = 100
+    m: int = 20
+    tau: float = 0.01
+    cases: tuple[tuple, ...] = (
+        (
+            "adam",
+            "population",
+            "float32",
+            (10, 30, 64, 128, 400),
+            (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+        ),
+        ("adam", "batch", "float32", (30, 64, 400), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+        ("adam", "population", "float64", (400,), (1e-2,)),
+        ("gd", "population", "float32", (10, 30, 64, 400), (1.0, 3.0, 10.0, 30.0)),
+    )
+    steps: int = 2_000
+    pool: int = 10_000
+    batch: int = 256
+
+    def points(self) -> list[dict]:
+        names = ("optimizer", "loss", "dtype", "H", "rate", "seed")
+        grids = (
+            product((o,), (loss,), (dtype,), H, rates, self.seeds)
+            for o, loss, dtype, H, rates in self.cases
+        )
+        return [dict(zip(names, point)) for grid in grids for point in grid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fig4Stall(Settings):
+    """Few heads, given every chance: is a stall a matter of capacity or of optimisation?
+
+    cases: (name, K, head counts). "from zero" starts at w = 0, "random signs" at w ~ N(0, w_spread^2), "near the
+    solution" at the explicit two heads (K <= d), Q and w blurred by relative Gaussian noise of size `blur`. The rate
+    starts at `rate` and halves every `half_life` steps.
+    """
+
+    N: int = 30
+    d: int = 100
+    m: int = 20
+    tau: float = 0.01
+    cases: tuple[tuple, ...] = (
+        ("from zero", 200, (2, 5, 10, 20)),
+        ("random signs", 200, (2, 5, 10, 20)),
+        ("from zero", 100, (2, 5)),
+        ("random signs", 100, (2, 5)),
+        ("near the solution", 100, (2,)),
+    )
+    rate: float = 1e-2
+    half_life: float = 2_000.0
+    w_spread: float = 1.0
+    blur: float = 0.01
+    steps: int = 20_000
+    dtype: str = "float32"
+
+    def points(self) -> list[dict]:
+        grids = (product((case,), (K,), H, self.seeds) for case, K, H in self.cases)
+        return [
+            dict(zip(("case", "K", "H", "seed"), point)) for grid in grids for point in grid
+        ]
+
+
+EXPERIMENTS = (
+    Experiment(
+        id="yang2024/fig4",
+        item="Figure 4",
+        chapter="ridge/many_heads",
+        function="studies.ridge.many_heads.compute:fig4",
+        tables={},
+        full=Fig4(seeds=(0, 1, 2)),
+        quick=Fig4(N=6, K=24, d=12, m=4, H=(2, 6, 24), rate=2e-3, steps=500, min_steps=300, head_steps=6_000),
+        paper=Fig4(seeds=(0, 1, 2), tokens=("gaussian",)),
+        unstated=("tau", "H", "steps", "min_steps", "head_steps", "seeds", "dtype"),
+        verify=dict(H=(2, 30), steps=100, min_steps=100, seeds=(0,)),
+        # TO CONVERT, was rtol=1e-3,
+        # TO CONVERT, was atol=1e-6,
+    ),
+    Experiment(
+        id="yang2024/fig4-map",
+        item="Figure 4 (ours: rates)",
+        chapter="ridge/many_heads",
+        function="studies.ridge.many_heads.compute:fig4_map",
+        tables={},
+        full=Fig4Map(),
+        quick=Fig4Map(N=6, K=24, d=12, m=4, steps=300, pool=500, batch=64,
+                      cases=(("adam", "population", "float32", (6, 24), (1e-3, 1e-2, 1e-1)),
+                             ("gd", "population", "float32", (6, 24), (0.3, 3.0, 30.0)))),
+        verify=dict(steps=32, cases=(("adam", "batch", "float32", (30,), (1e-3,)),
+                                     ("gd", "population", "float32", (64,), (1.0,)))),
+        # TO CONVERT, was rtol=1e-3,
+        # TO CONVERT, was atol=1e-6,
+    ),
+    Experiment(
+        id="yang2024/fig4-stall",
+        item="Figure 4 (ours: few heads)",
+        chapter="ridge/many_heads",
+        function="studies.ridge.many_heads.compute:fig4_stall",
+        tables={},
+        full=Fig4Stall(seeds=(0, 1, 2)),
+        quick=Fig4Stall(N=6, d=12, m=4, steps=400, half_life=60.0,
+                        cases=(("from zero", 24, (2, 4)), ("random signs", 24, (2, 4)), ("from zero", 12, (2,)),
+                               ("near the solution", 12, (2,)))),
+        verify=dict(steps=32, seeds=(0,), cases=(("from zero", 200, (5,)), ("near the solution", 100, (2,)))),
+        # TO CONVERT, was rtol=1e-3,
+        # TO CONVERT, was atol=1e-6,
+    ),
+)  # fmt: skip

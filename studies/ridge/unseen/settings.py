@@ -1,0 +1,50 @@
+"""Settings of the chapter *Unseen examples, unseen tasks*."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from iclbook.experiment import Experiment, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fig2a(Settings):
+    """One-layer model at the paper's size: training loss and inference losses over training."""
+
+    N: int = 30
+    K: int = 200
+    d: int = 100
+    m: int = 20
+    H: int = 64
+    tau: float = 0.01
+    rate: float = 1e-4
+    steps: int = 20_000
+    tokens: tuple[str, ...] = ("unit", "gaussian")
+    losses: tuple[str, ...] = ("population", "batch")
+    pool: int = 10_000
+    batch: int = 256
+    test_tasks: int = 200
+    dtype: str = "float32"
+
+    def points(self) -> list[dict]:
+        sweep = product(self.losses, self.tokens, self.seeds)
+        return [{"loss": loss, "tokens": tokens, "seed": seed} for loss, tokens, seed in sweep]
+
+
+EXPERIMENTS = (
+    Experiment(
+        id="yang2024/fig2a",
+        item="Figure 2a",
+        chapter="ridge/unseen",
+        function="studies.ridge.unseen.compute:fig2a",
+        tables={},
+        full=Fig2a(seeds=(0, 1, 2, 3, 4)),
+        quick=Fig2a(
+            N=10, K=40, d=30, m=8, H=24, rate=2e-3, steps=1_500, pool=2_000, seeds=(0,)
+        ),
+        paper=Fig2a(seeds=(0, 1, 2, 3, 4), tokens=("gaussian",)),
+        unstated=("tau", "steps", "seeds", "dtype"),
+        verify=dict(steps=100, seeds=(0,)),
+        # TO CONVERT, was rtol=1e-3,
+        # TO CONVERT, was atol=1e-6,
+    ),
+)

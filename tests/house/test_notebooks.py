@@ -1,0 +1,131 @@
+"""Every chapter is stored in canonical form and describes its figures; the checks see each kind of fault."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from tooling.checks import KERNEL, figure_faults, notebook_faults
+
+CHAPTERS = sorted((Path(__file__).parents[2] / "chapters").rglob("*.ipynb"))
+CHAPTERS = [path for path in CHAPTERS if ".ipynb_checkpoints" not in path.parts]
+FIGURE = {
+    "mystnb": {
+        "figure": {"caption": "Loss against step.", "name": "fig-loss"},
+        "image": {"alt": "A curve that falls from one to zero."},
+    }
+}
+
+
+def test_there_are_chapters():
+    assert CHAPTERS
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_is_canonical(path):
+    assert notebook_faults(path) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_figures_are_described(path):
+    assert figure_faults(path) == []
+
+
+@pytest.fixture
+def notebook():
+    drawing = new_code_cell(
+        "fig, ax = plots.figure()\nplots.finish(fig, fig2a)", metadata=FIGURE
+    )
+    cells = [new_markdown_cell("# Title"), new_code_cell("x = 1  # plt.show() later"), drawing]
+    return new_notebook(cells=cells, metadata={"kernelspec": KERNEL}, nbformat_minor=5)
+
+
+@pytest.fixture
+def saved(notebook, tmp_path):
+    def save():
+        nbformat.write(notebook, tmp_path / "chapter.ipynb")
+        return tmp_path / "chapter.ipynb"
+
+    return save
+
+
+def test_sound_notebook_passes(saved):
+    assert notebook_faults(saved()) + figure_faults(saved()) == []
+
+
+def keep_output(notebook):
+    notebook.cells[1].outputs = [new_output("stream", text="1")]
+
+
+def keep_count(notebook):
+    notebook.cells[1].execution_count = 3
+
+
+def name_other_kernel(notebook):
+    notebook.metadata.kernelspec.name = "my-env"
+
+
+def age_format(notebook):
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        del cell["id"]
+
+
+def repeat_id(notebook):
+    notebook.cells[1].id = notebook.cells[2].id
+
+
+def empty_cell(notebook):
+    notebook.cells[0].source = " \n"
+
+
+@pytest.mark.filterwarnings("ignore:Non-unique cell id")
+@pytest.mark.parametrize(
+    "damage", [keep_output, keep_count, name_other_kernel, age_format, repeat_id, empty_cell]
+)
+def test_damaged_notebook_is_seen(notebook, tmp_path, damage):
+    damage(notebook)
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(json.dumps(notebook))
+    assert len(notebook_faults(path)) == 1
+
+
+def test_file_that_is_no_notebook_is_seen(tmp_path):
+    (tmp_path / "chapter.ipynb").write_text("{}")
+    assert "not a valid notebook" in notebook_faults(tmp_path / "chapter.ipynb")[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "fault"),
+    [
+        ("figure", "caption", " ", "caption"),
+        ("figure", "name", "loss", "name"),
+        ("image", "alt", "", "alt"),
+        ("image", "alt", "a plot", "alt"),
+    ],
+)
+def test_poor_description_is_seen(notebook, saved, part, key, value, fault):
+    notebook.cells[2].metadata.mystnb[part][key] = value
+    assert [fault in line for line in figure_faults(saved())] == [True]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["plots.finish(fig, r)", "plt.subplots()", "sns.lineplot(t)", "x = plots.bands(ax, t)"],
+)
+def test_drawing_without_description_is_seen(notebook, saved, source):
+    notebook.cells[1].source = source
+    assert len(figure_faults(saved())) == 3
+
+
+def test_repeated_figure_name_is_seen(notebook, saved):
+    notebook.cells.append(new_code_cell("plt.plot([1])", metadata=FIGURE))
+    assert ["repeats" in line for line in figure_faults(saved())] == [True]
+
+
+def test_a_table_in_a_figures_cell_is_seen(notebook, saved):
+    notebook.cells[2].source += "\ntable(frame)"
+    assert ["prints a table" in line for line in figure_faults(saved())] == [True]
+    notebook.cells[2].source = "fig, ax = plots.figure()\nax.table(cells)"
+    assert figure_faults(saved()) == []

@@ -1,0 +1,190 @@
+"""A panel of layers against the layers one by one: predictions, gradients, training."""
+
+import pytest
+import torch
+from dual_draws import gen
+
+from iclbook.dual.attention import SelfAttention
+from iclbook.dual.in_context import sample_prompts
+from iclbook.dual.modified import Augment
+from iclbook.dual.panel import Panel, losses, train_together
+from iclbook.errors import InputError
+
+FLOAT = torch.float64
+NEGATIVE = [{"beta": 1.0, "r": 6}, {"beta": 0.5, "r": 3}, {"beta": 0.2, "r": 1, "alpha": 0.3}]
+PLAIN = [{}, {"alpha": 0.5}, {"alpha": -1.0}, *NEGATIVE]
+VIEWS = {"none": (), "g1": ("g1",), "g2": ("g2",), "both": ("g1", "g2")}
+
+
+def layers(views=(), options=PLAIN, dtype=FLOAT):
+    """Layers for prompts with d = 3 and N = 6, each with weights and maps of its own."""
+    made = []
+    for seed, option in enumerate(options):
+        maps = {
+            g: Augment(4, 0.3 + seed, hidden=5, generator=gen(50 + seed), dtype=dtype)
+            for g in views
+        }
+        made.append(
+            SelfAttention(
+                4, 4, generator=gen(seed), output=False, dtype=dtype, **maps, **option
+            )
+        )
+        for g in views:  # biases start at 0; give them something to do
+            torch.nn.init.normal_(getattr(made[-1], g).mlp[0].bias, generator=gen(70 + seed))
+            torch.nn.init.normal_(getattr(made[-1], g).mlp[2].bias, generator=gen(80 + seed))
+    return made
+
+
+def small(count, seed):
+    """Prompts with d = 3 and N = 6, drawn by a number or by a generator."""
+    generator = seed if isinstance(seed, torch.Generator) else gen(seed)
+    return sample_prompts(count, 6, 3, generator=generator, dtype=FLOAT)
+
+
+def one_by_one(made, tokens):
+    """(S, B), by the module that the chapters use."""
+    return torch.stack([layer(tokens, last_only=True)[:, 0, -1] for layer in made])
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_predictions_and_gradients_are_those_of_the_layers(views):
+    made = layers(VIEWS[views])
+    tokens, labels = small(20, 9)
+    panel, wanted = Panel(made), one_by_one(made, tokens)
+    torch.testing.assert_close(panel(tokens), wanted, rtol=1e-10, atol=1e-12)
+    (panel(tokens) - labels).square().mean(-1).sum().backward()
+    (wanted - labels).square().mean(-1).sum().backward()
+    for s, layer in enumerate(made):
+        for name, p in layer.named_parameters():
+            torch.testing.assert_close(
+                panel.parameters[name].grad[s], p.grad, rtol=1e-9, atol=1e-11
+            )
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_training_a_panel_is_training_its_layers_apart(views):
+    """Each layer alone, by torch's own Adam, on the same prompts."""
+    made, alone = layers(VIEWS[views]), layers(VIEWS[views])
+    g, before = gen(3), [p.clone() for p in made[0].parameters()]
+    panel = Panel(made)
+    train_together([panel], lambda: small(16, g), 12, rates=[1e-2], decay_from=1.0)
+    for trained, layer in zip(panel.unstack(), alone):
+        optimizer, g = torch.optim.Adam(layer.parameters(), lr=1e-2), gen(3)
+        for _ in range(12):
+            tokens, labels = small(16, g)
+            loss = (layer(tokens, last_only=True)[:, 0, -1] - labels).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        torch.testing.assert_close(trained(tokens), layer(tokens), rtol=1e-8, atol=1e-9)
+        for name, p in layer.named_parameters():
+            if (
+                name != "g2.mlp.2.bias"
+            ):  # shifts all scores alike: its gradient is rounding, which Adam makes a step of
+                torch.testing.assert_close(
+                    dict(trained.named_parameters())[name], p, rtol=1e-7, atol=1e-9, msg=name
+                )
+    assert max((p - q).abs().max() for p, q in zip(made[0].parameters(), before)) > 0.05
+
+
+def test_panels_side_by_side_see_the_same_prompts_and_do_not_disturb_each_other():
+    def train(*shapes):
+        panels, g = [Panel(layers(VIEWS[shape])) for shape in shapes], gen(4)
+        train_together(panels, lambda: small(16, g), 5, rates=[1e-2] * len(panels))
+        return losses(panels, *small(50, 5), chunk=20)
+
+    torch.testing.assert_close(
+        train("none", "both"), torch.cat([train("none"), train("both")]), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_losses_are_means_over_all_prompts():
+    made = layers()
+    tokens, labels = small(50, 6)
+    wanted = (one_by_one(made, tokens) - labels).square().mean(-1)
+    torch.testing.assert_close(
+        losses([Panel(made)], tokens, labels, chunk=20), wanted.detach(), rtol=1e-10, atol=1e-12
+    )
+
+
+def test_a_learned_beta_moves_and_the_others_do_not():
+    made = layers(options=[{"beta": 0.5, "r": 3}, {"beta": 0.5, "r": 3}, {}])
+    g, panel = gen(7), Panel(made, learn_beta=[True, False, False])
+    tokens, labels = small(200, 8)
+    (panel(tokens) - labels).square().mean(-1).sum().backward()
+    with torch.no_grad():  # the gradient in beta by a central difference
+        around = [Panel(layers(options=[{"beta": 0.5 + h, "r": 3}])) for h in (1e-5, -1e-5)]
+        up, down = ((p(tokens) - labels).square().mean() for p in around)
+    torch.testing.assert_close(
+        panel.beta.grad.flatten()[0], (up - down) / 2e-5, rtol=1e-5, atol=1e-8
+    )
+    train_together([panel], lambda: small(16, g), 5, rates=[1e-2])
+    assert abs(panel.beta[0].item() - 0.5) > 1e-3 and panel.beta.flatten()[1:].tolist() == [
+        0.5,
+        0.0,
+    ]
+    assert panel.unstack()[0].modification["beta"] == panel.beta[0].item()
+
+
+def test_without_softmax_it_is_linear_attention():
+    made = layers(options=[{}, {}])
+    tokens, _ = small(20, 10)
+    for found, layer in zip(Panel(made, softmax=False)(tokens), made):
+        queries, keys, values = (x[:, 0] for x in layer.project(tokens))
+        wanted = ((queries[:, -1:] @ keys[:, :-1].mT / 6) @ values[:, :-1])[:, 0, -1]
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_rates_fall_linearly_and_stop_is_a_beginning():
+    def record(stop):
+        panel, g, seen = Panel(layers()), gen(11), {}
+        record = lambda step: seen.update({step: panel.parameters["W_Q"].detach().clone()})  # noqa: E731
+        train_together(
+            [panel],
+            lambda: small(16, g),
+            20,
+            rates=[1e-2],
+            stop=stop,
+            record=record,
+            at=range(21),
+        )
+        return seen
+
+    whole, beginning = record(0), record(8)
+    assert sorted(beginning) == list(range(9)) and sorted(whole) == list(range(21))
+    assert all(torch.equal(whole[step], beginning[step]) for step in beginning)
+    moves = [(whole[step + 1] - whole[step]).abs().max().item() for step in range(20)]
+    assert moves[-1] < 0.2 * moves[5] and moves[0] == pytest.approx(1e-2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: Panel([]), "needs a layer"),
+        (lambda: Panel([SelfAttention(4, 4, generator=gen(0))]), "output=False"),
+        (lambda: Panel([SelfAttention(4, 4, 2, generator=gen(0), output=False)]), "one head"),
+        (lambda: Panel([*layers(), *layers(("g1",))]), "one shape"),
+        (lambda: Panel(layers(), learn_beta=[True]), "6 layers, 1 bools"),
+        (
+            lambda: Panel(layers(options=[{"beta": 1.0, "r": 9}]))(
+                torch.ones(1, 7, 4, dtype=FLOAT)
+            ),
+            "r must be at most",
+        ),
+        (lambda: train_together([Panel(layers())], None, 5, rates=[]), "one rate a panel"),
+        (lambda: train_together([Panel(layers())], None, 0, rates=[1e-2]), "steps must be"),
+        (
+            lambda: train_together(
+                [Panel(layers())],
+                lambda: (small(2, 0)[0], torch.tensor(torch.inf)),
+                5,
+                rates=[1e-2],
+            ),
+            "lower the rates",
+        ),  # fmt: skip
+    ],
+)
+def test_bad_input_is_refused_in_one_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

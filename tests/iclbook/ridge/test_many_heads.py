@@ -1,0 +1,94 @@
+"""Figure 4's experiments: same dictionaries, curvature against autograd, divergence recorded, starts as named."""
+
+import math
+
+import pytest
+import torch
+from iclbook.experiments.ridge import many_heads as experiments
+
+from iclbook.ridge.population_loss import PopulationLoss
+from studies.catalogue import find
+
+SMALL = dict(N=4, d=6, m=3, steps=120)
+
+
+def quick(name, **changes):
+    return find(f"yang2024/{name}").settings("quick", **SMALL | changes)
+
+
+def test_head_counts_and_readings_of_a_seed_share_the_dictionary():
+    s = quick("fig4", K=9)
+    points = [
+        {"seed": 3, "H": H, "tokens": tokens} for H in (1, 7) for tokens in ("unit", "gaussian")
+    ]
+    exact = [experiments.start(s, point, s.dtype, point["tokens"])[0] for point in points]
+    assert all(torch.equal(exact[0].features, other.features) for other in exact)
+    assert torch.equal(exact[0].tokens, exact[2].tokens)
+    directions = [other.tokens / other.tokens.norm(dim=0) for other in exact]
+    torch.testing.assert_close(directions[0], directions[1], rtol=1e-12, atol=1e-14)
+
+
+def test_more_heads_take_fewer_steps_but_never_less_than_the_least():
+    s = quick("fig4", K=9, steps=60, min_steps=20, head_steps=200)
+    last = {
+        H: experiments.fig4(s, {"seed": 0, "H": H, "tokens": "unit"})["step"].max()
+        for H in (2, 5, 40)
+    }
+    assert last == {2: 60, 5: 40, 40: 20}
+
+
+def test_the_largest_curvature_is_that_of_autograd():
+    s, point = (
+        quick("fig4-map", K=5, steps=1),
+        {
+            "optimizer": "gd",
+            "loss": "population",
+            "dtype": "float64",
+            "H": 3,
+            "rate": 0.1,
+            "seed": 1,
+        },
+    )
+    exact, model, _ = experiments.start(s, point, "float64")
+    loss, attention = PopulationLoss.of(exact), model.attention().detach()
+
+    def in_w(w):
+        error = (attention * w).sum(dim=1) - loss.target
+        return (error * (loss.covariance @ error)).sum() / (2 * s.K)
+
+    hessian = torch.autograd.functional.hessian(
+        in_w, torch.zeros(3, s.K, dtype=torch.float64)
+    ).reshape(3 * s.K, -1)
+    table = experiments.fig4_map(s, point).set_index("quantity")["value"]
+    assert table["largest curvature"] == pytest.approx(
+        torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-9
+    )
+
+
+def test_a_diverged_run_is_infinite_from_then_on_and_has_every_step():
+    s = quick("fig4-map", K=9, steps=600)
+    point = {"optimizer": "gd", "loss": "population", "dtype": "float32", "H": 6, "seed": 0}
+    wild, tame = (
+        experiments.fig4_map(s, point | {"rate": rate}).query("quantity == 'excess loss'")
+        for rate in (1e3, 1e-2)
+    )
+    assert list(wild["step"]) == list(tame["step"]) and math.isinf(wild["value"].iloc[-1])
+    assert tame["value"].map(math.isfinite).all() and tame["value"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    "case, K", [("from zero", 9), ("random signs", 9), ("near the solution", 6)]
+)
+def test_starts_are_what_they_are_called(case, K):
+    s = quick("fig4-stall", blur=0.0, w_spread=0.5, dtype="float64", rate=1e-12)
+    table = experiments.fig4_stall(s, {"case": case, "K": K, "H": 2, "seed": 0})
+    at_start = table[table["step"] == 0].set_index("quantity")["value"]
+    both = {"from zero": 0.0, "near the solution": 1.0}
+    if case == "random signs":
+        assert 0 < at_start["tokens with both signs"] < 1
+    else:
+        assert at_start["tokens with both signs"] == both[case]
+    assert (at_start["excess loss"] < 1e-20) == (case == "near the solution")
+    assert at_start["frozen Q"] > 1e-6
+    kept = table[table["quantity"] == "signs kept"]["value"]
+    assert len(kept) and (kept == 1).all(), "with a vanishing rate no sign changes"

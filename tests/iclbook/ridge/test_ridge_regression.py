@@ -1,0 +1,347 @@
+"""Theorem 2 against scikit-learn, scipy and Monte Carlo; its claims against false data."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iclbook.experiments.ridge import ridge_regression as experiments
+from ridge_draws import dictionary, generator
+from scipy.stats import chi2
+from sklearn.linear_model import Ridge
+
+from iclbook.claim import all_claims
+from iclbook.errors import InputError
+from iclbook.ridge import ridge_regression as rr
+from iclbook.ridge.model import MultiHeadAttention
+from iclbook.ridge.population_loss import PopulationLoss, label_covariance, optimal_weights
+from iclbook.ridge.prompt import sample_labels, sample_tasks
+from iclbook.ridge.training import make_optimizer, train
+from studies.ridge.ridge_regression.settings import ErrorBound
+
+sizes = st.integers(1, 8)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), sizes, sizes, st.floats(0.01, 2.0))
+def test_the_limit_copies_shown_labels_and_is_scikit_learns_ridge_elsewhere(seed, N, m, tau):
+    D = dictionary(N=N, m=m, tau=tau, seed=seed)
+    y = torch.randn(5, N, generator=generator(seed), dtype=torch.float64)
+    predicted = y @ optimal_weights(D)
+    ridge = Ridge(alpha=m * tau, fit_intercept=False, solver="svd").fit(
+        D.Z.T.numpy(), y.T.numpy()
+    )
+    torch.testing.assert_close(predicted[:, :N], y, rtol=1e-10, atol=1e-10)
+    expected = torch.from_numpy(ridge.predict(D.features.T.numpy())).T
+    torch.testing.assert_close(predicted[:, N:], expected[:, N:], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        rr.ridge_predictions(D.Z, D.features, y, m * tau), expected, rtol=1e-9, atol=1e-10
+    )
+
+
+def test_without_a_penalty_the_least_norm_solution_is_returned():
+    for N, m in ((3, 5), (6, 4)):
+        D = dictionary(N=N, m=m)
+        y = torch.randn(1, N, generator=generator(1), dtype=torch.float64)
+        expected = np.linalg.lstsq(D.Z.T.numpy(), y[0].numpy())[0]
+        np.testing.assert_allclose(rr.ridge_coefficients(D.Z, y, 0.0)[0], expected, rtol=1e-10)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), sizes, sizes, st.floats(0.01, 2.0))
+def test_label_energy_is_a_solve_with_the_covariance_and_bounds_the_error(seed, N, m, tau):
+    D = dictionary(N=N, m=m, tau=tau, seed=seed)
+    y = torch.randn(3, N, generator=generator(seed), dtype=torch.float64)
+    expected = [
+        v @ scipy.linalg.solve(label_covariance(D).numpy(), v, assume_a="pos")
+        for v in y.numpy()
+    ]
+    energy = rr.label_energy(D, y)
+    np.testing.assert_allclose(energy, expected, rtol=1e-9)
+    loss = PopulationLoss.of(D)
+    table = loss.target + torch.randn(
+        loss.target.shape, generator=generator(seed + 1), dtype=torch.float64
+    )
+    error = (y @ (table - loss.target)).square().sum(dim=1) / (2 * D.K)
+    assert (error <= loss(table)[0] * energy * (1 + 1e-10)).all()
+
+
+def test_the_error_bound_is_attained_and_its_mean_is_N_times_too_large():
+    D = dictionary()
+    loss, zbar = (
+        PopulationLoss.of(D),
+        torch.from_numpy(scipy.linalg.sqrtm(label_covariance(dictionary()).numpy()).real),
+    )
+    u, v = (torch.randn(n, 1, generator=generator(5), dtype=torch.float64) for n in (D.N, D.K))
+    table, y = loss.target + u @ v.T, (zbar @ zbar @ u).T
+    error = (y @ (table - loss.target)).square().sum() / (2 * D.K)
+    torch.testing.assert_close(
+        error, loss(table)[0] * rr.label_energy(D, y)[0], rtol=1e-10, atol=0
+    )
+
+    labels = sample_labels(
+        D, sample_tasks(200_000, D.m, generator=generator(1)), generator=generator(2)
+    )[:, : D.N]
+    energy = rr.label_energy(D, labels)
+    assert abs(energy.mean() - D.N) < 5 * energy.std() / len(energy) ** 0.5
+
+
+@given(st.integers(1, 200), st.floats(1e-6, 0.999))
+def test_chi_square_bound_lies_above_the_exact_quantile(count, delta):
+    bound = rr.chi_square_bound(torch.ones(count, dtype=torch.float64), delta)
+    assert bound >= chi2.isf(delta, count)
+    assert (
+        bound
+        <= count + 2 * (count * math.log(1 / delta)) ** 0.5 + 2 * math.log(1 / delta) + 1e-9
+    )
+    assert rr.chi_square_bound(
+        3 * torch.ones(count, dtype=torch.float64), delta
+    ) == pytest.approx(3 * bound)
+
+
+def test_chi_square_bound_holds_for_unequal_weights_and_is_not_idle():
+    weights = torch.tensor([5.0, 1.0, 0.2, 0.0], dtype=torch.float64)
+    draws = (
+        weights * torch.randn(400_000, 4, generator=generator(), dtype=torch.float64).square()
+    ).sum(dim=1)
+    for delta in (0.3, 0.1, 0.01):
+        bound = rr.chi_square_bound(weights, delta)
+        assert (draws > bound).double().mean() < delta
+        assert bound < 5 * draws.quantile(1 - delta)
+
+
+@pytest.mark.parametrize(
+    ("N", "m", "tau"), [(4, 3, 0.3), (3, 6, 0.01), (8, 2, 1.0), (2, 5, 0.0)]
+)
+def test_label_energy_bound_holds_for_the_worst_task_of_its_norm(N, m, tau):
+    D, B, delta, count = dictionary(N=N, m=m, tau=tau), 1.7, 0.05, 100_000
+    inverse = torch.linalg.inv(label_covariance(D))
+    direction = torch.linalg.eigh(D.Z @ inverse @ D.Z.T).eigenvectors[
+        :, -1
+    ]  # where Zbar^{-1} Z^T stretches most
+    for task in (direction, sample_tasks(1, m, generator=generator(3))[0]):
+        tasks = (B * task / task.norm()).expand(count, m)
+        y = sample_labels(replace(D, tokens=D.V, features=D.Z), tasks, generator=generator(4))
+        share = (rr.label_energy(D, y) > rr.label_energy_bound(D, B, delta)).double().mean()
+        assert share <= delta
+    assert rr.label_energy_bound(D, B, delta) < 20 * rr.label_energy(D, y).max()
+    assert rr.label_energy_bound(D, 2 * B, delta) == pytest.approx(
+        4 * rr.label_energy_bound(D, B, delta)
+    )
+
+
+@pytest.mark.parametrize(("B", "delta", "tau"), [(1.0, 0.1, 0.3), (3.0, 0.01, 2.0)])
+def test_label_energy_bound_by_hand_for_one_token_and_one_basis_function(B, delta, tau):
+    D = dictionary(N=1, m=1, tau=tau)
+    z, t = D.Z.item(), math.log(1 / delta)
+    variance, chi_square = z**2 + tau, 1 + 2 * t**0.5 + 2 * t
+    expected = B**2 * (abs(z) / variance**0.5 + (tau / variance * chi_square) ** 0.5) ** 2
+    assert rr.label_energy_bound(D, B, delta) == pytest.approx(expected)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-2, 1e2), st.floats(1e-12, 1.0), st.floats(1e-4, 0.9))
+def test_iteration_count_is_the_first_that_suffices(excess, energy, precision, contraction):
+    T = rr.iteration_count(excess, energy, precision, contraction)
+    left = lambda t: excess * (1 - contraction) ** t * energy  # noqa: E731
+    assert left(T) <= precision * (1 + 1e-6)
+    assert T == 0 or left(T - 1) >= precision * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "gd"])
+def test_rates_halve_in_their_half_life_and_stay_without_one(name):
+    D = dictionary()
+    for half_life, expected in ((10, 0.25), (math.inf, 1.0)):
+        model, loss = MultiHeadAttention(D, 6, generator=generator(1)), PopulationLoss.of(D)
+        optimizer = make_optimizer(model, name, 0.01, gamma=3.0, half_life=half_life)
+        before = [group["lr"] for group in optimizer.param_groups]
+        train(model, loss, optimizer, 20, lambda step, table: None, [])
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+            [expected * lr for lr in before]
+        )
+    with pytest.raises(InputError):
+        make_optimizer(model, name, 0.01, half_life=0)
+
+
+def test_task_domains_are_what_they_say():
+    tasks = {
+        name: experiments.draw_tasks(name, 50_000, 4, generator(1))
+        for name in experiments.DOMAINS
+    }
+    for name in ("in-domain", "signs", "one basis function"):  # entries of mean square 1
+        torch.testing.assert_close(
+            tasks[name].square().mean(dim=0),
+            torch.ones(4, dtype=torch.float64),
+            rtol=0.05,
+            atol=0,
+        )
+    torch.testing.assert_close(
+        tasks["out-of-domain"].mean(dim=0),
+        torch.ones(4, dtype=torch.float64),
+        rtol=0.05,
+        atol=0,
+    )
+    assert set(tasks["signs"].unique().tolist()) == {-1.0, 1.0}
+    assert (tasks["one basis function"].count_nonzero(dim=1) == 1).all()
+    for name in ("signs", "one basis function"):
+        torch.testing.assert_close(
+            tasks[name].norm(dim=1), torch.full((50_000,), 2.0, dtype=torch.float64)
+        )
+
+
+def test_the_bound_of_gaussian_tasks_adds_the_mean_to_the_spread():
+    D, delta = dictionary(m=4), 0.02
+    spread = rr.chi_square_bound(torch.ones(4, dtype=torch.float64), delta / 2) ** 0.5
+    inside, outside = (
+        experiments.energy_bound(name, D, delta) for name in ("in-domain", "out-of-domain")
+    )
+    assert inside == pytest.approx(spread**2 * rr.label_energy_bound(D, 1.0, delta / 2))
+    assert outside == pytest.approx(
+        (2 + 2 * spread) ** 2 * rr.label_energy_bound(D, 1.0, delta / 2)
+    )
+
+
+def test_the_worst_label_is_worse_than_random_ones():
+    table = experiments.thm2_error_bound(ErrorBound(instances=100), {"seed": 0})
+    wide = table.pivot(index="instance", columns="quantity", values="value")
+    assert (wide["error, worst label"] >= wide["error, random label"] * (1 - 1e-9)).all()
+    assert wide["error, worst label"].max() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rr.ridge_coefficients(torch.ones(2, 3), torch.ones(1, 4), 1.0),
+        lambda: rr.ridge_coefficients(torch.ones(2, 3), torch.ones(1, 3), -1.0),
+        lambda: rr.label_energy(dictionary(tau=0.0), torch.ones(1, 4)),
+        lambda: rr.label_energy(dictionary(), torch.ones(4)),
+        lambda: rr.label_energy_bound(dictionary(), -1.0, 0.1),
+        lambda: rr.chi_square_bound(torch.ones(3), 1.0),
+        lambda: rr.chi_square_bound(-torch.ones(3), 0.1),
+        lambda: rr.iteration_count(1.0, 1.0, 0.0, 0.1),
+        lambda: rr.iteration_count(1.0, 1.0, 1.0, 1.0),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(call):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def claim_tables():
+    """Tables on which every claim of the chapter holds: two seeds."""
+    thm2, iterations, noiseless = [], [], []
+    for seed in (0, 1):
+        for domain in experiments.DOMAINS:
+            thm2.append((seed, 9, "ridge", domain, 0.0, "relative difference", 1e-5))
+            thm2.append((seed, 9, "bound", domain, 0.1, "share above", 0.0))
+            thm2.append((seed, 0, "ridge", domain, 0.0, "relative difference", 1.0))
+        for group in ("shown", "not shown"):
+            thm2 += [
+                (seed, 9, "columns", group, level, "relative distance", 1e-4)
+                for level in (0.0, 1.0)
+            ]
+        facts = {
+            "steps": 1000,
+            "zeta at the start": 0.1,
+            "smallest zeta": 0.08,
+            "promised contraction": 0.01,
+        }
+        facts |= {"smallest measured contraction": 0.02, "difference from ridge": 1e-9}
+        iterations += [(seed, 0.0, name, value) for name, value in facts.items()]
+        for precision, reached in ((1e-2, 50.0), (1e-9, math.nan)):
+            counts = {"promised": 5e3, "measured loss": 2 * reached, "measured error": reached}
+            iterations += [(seed, precision, name, value) for name, value in counts.items()]
+        errors = {"error": 1e-15, "task error": 1e-15, "table error": 0.8}
+        noiseless += [(seed, "after", name, value) for name, value in errors.items()]
+        noiseless += [(seed, "before", name, 1.0) for name in errors]
+    return {
+        "yang2024/thm2": pd.DataFrame(
+            thm2, columns=["seed", "step", "part", "group", "level", "quantity", "value"]
+        ),
+        "yang2024/thm2-iterations": pd.DataFrame(
+            iterations, columns=["seed", "precision", "quantity", "value"]
+        ),
+        "yang2024/thm2-noiseless": pd.DataFrame(
+            noiseless, columns=["seed", "group", "quantity", "value"]
+        ),
+        "yang2024/thm2-error-bound": pd.DataFrame(
+            {"seed": 0, "instance": [0, 1], "quantity": "tail", "value": [0.3, 1.0]}
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("claim", "table", "where", "false"),
+    [
+        ("thm2-ridge-limit", "thm2", {"step": 9, "group": "in-domain"}, 2e-3),
+        ("thm2-unseen-tasks", "thm2", {"step": 9, "group": "signs", "part": "ridge"}, 2e-3),
+        (
+            "thm2-unseen-tasks",
+            "thm2",
+            {"step": 9, "group": "out-of-domain", "part": "ridge", "seed": 1},
+            math.nan,
+        ),
+        ("thm2-error-bound", "thm2-error-bound", {"instance": 1}, 1.001),
+        (
+            "thm2-error-bound",
+            "thm2",
+            {"quantity": "share above", "group": "signs", "seed": 1},
+            0.11,
+        ),
+        (
+            "thm2-iteration-complexity",
+            "thm2-iterations",
+            {"quantity": "promised", "precision": 1e-2, "seed": 1},
+            49,
+        ),
+        (
+            "thm2-iteration-complexity",
+            "thm2-iterations",
+            {"quantity": "promised", "precision": 1e-9},
+            900,
+        ),
+        (
+            "thm2-iteration-complexity",
+            "thm2-iterations",
+            {"quantity": "smallest zeta", "seed": 0},
+            0.04,
+        ),
+        (
+            "thm2-iteration-complexity",
+            "thm2-iterations",
+            {"quantity": "smallest measured contraction"},
+            0.005,
+        ),
+        (
+            "attention-converges-to-a",
+            "thm2",
+            {"part": "columns", "group": "shown", "seed": 1},
+            0.02,
+        ),
+        (
+            "thm2-noiseless-template",
+            "thm2-noiseless",
+            {"group": "after", "quantity": "task error", "seed": 1},
+            1e-8,
+        ),
+        (
+            "thm2-noiseless-template",
+            "thm2-noiseless",
+            {"group": "after", "quantity": "table error", "seed": 0},
+            1e-9,
+        ),
+    ],
+)
+def test_claims_say_no_to_false_data(claim, table, where, false):
+    claim, tables = all_claims()[f"yang2024/{claim}"], claim_tables()
+    assert claim.check(tables).verdict == "reproduced"
+    frame = tables[f"yang2024/{table}"]
+    rows = np.logical_and.reduce([frame[name] == value for name, value in where.items()])
+    assert rows.any()
+    frame.loc[rows, "value"] = false
+    assert claim.check(tables).verdict == "not reproduced"

@@ -1,0 +1,228 @@
+"""Lemma 4 and Figure 3 against Monte Carlo, scipy and scikit-learn; their claims against false data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ridge_draws import dictionary, generator
+from scipy.optimize import minimize, minimize_scalar
+
+from iclbook.claim import all_claims
+from iclbook.errors import InputError
+from iclbook.ridge import template
+from iclbook.ridge.population_loss import label_covariance, optimal_weights
+from iclbook.ridge.prompt import sample_labels, sample_tasks
+from iclbook.ridge.ridge_regression import ridge_coefficients
+from iclbook.ridge.unseen import IN_DOMAIN, expected_distance, expected_error
+
+sizes = st.integers(1, 8)
+
+
+def test_best_template_minimises_the_noise_averaged_criterion():
+    D, count = dictionary(), 200_000
+    y = torch.randn(1, D.N, generator=generator(1), dtype=torch.float64)
+    noise = D.tau**0.5 * torch.randn(
+        count, D.m, D.N, generator=generator(2), dtype=torch.float64
+    )  # the definition, sampled
+    second = ((D.Z + noise) @ (D.Z + noise).transpose(1, 2)).mean(dim=0).numpy()
+    first = ((D.Z + noise) @ y[0]).mean(dim=0).numpy()
+    criterion = lambda v: (v @ second @ v - 2 * v @ first) / (2 * D.N)  # noqa: E731
+    sampled = minimize(criterion, np.zeros(D.m), tol=1e-12).x
+    np.testing.assert_allclose(
+        template.best_template(D.Z, y, D.tau)[0], sampled, rtol=0.02, atol=0.01
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), sizes, sizes, st.floats(0.01, 2.0))
+def test_best_template_is_least_squares_on_sigma_points_whose_moments_are_the_noises(
+    seed, N, m, tau
+):
+    Z = torch.randn(m, N, generator=generator(seed), dtype=torch.float64)
+    y = torch.randn(1, N, generator=generator(seed + 1), dtype=torch.float64)
+    points = template.sigma_points(Z, tau)
+    moves = points.reshape(m, N, 2 * m) - Z[:, :, None]
+    torch.testing.assert_close(moves.mean(dim=2), torch.zeros_like(Z), atol=1e-12, rtol=0)
+    covariance = torch.einsum("inc,jnc->nij", moves, moves) / (2 * m)
+    torch.testing.assert_close(
+        covariance, (tau * torch.eye(m, dtype=Z.dtype)).expand(N, m, m), atol=1e-12, rtol=1e-12
+    )
+    fitted = np.linalg.lstsq(points.T.numpy(), y[0].repeat_interleave(2 * m).numpy())[0]
+    np.testing.assert_allclose(
+        template.best_template(Z, y, tau)[0], fitted, rtol=1e-9, atol=1e-11
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(0, 10_000),
+    sizes,
+    sizes,
+    st.floats(0.01, 2.0),
+    st.floats(0.01, 5.0),
+    st.floats(0.01, 5.0),
+)
+def test_sums_over_singular_values_are_the_quadratic_forms_of_tables(
+    seed, N, m, tau, first, second
+):
+    D = dictionary(N=N, m=m, tau=tau, seed=seed)
+    one, two = (template.ridge_table(D, penalty) for penalty in (first, second))
+    unseen = D.K - N
+    gap = expected_distance(one[:, N:], two[:, N:], D, IN_DOMAIN)
+    assert template.expected_gap(D, first, second) == pytest.approx(
+        gap.item(), rel=1e-8, abs=1e-12
+    )
+    behaviour = template.ridge_behaviour(D, first)
+    assert behaviour.error == pytest.approx(
+        expected_error(one, D, IN_DOMAIN)[N:].sum().item() / unseen, rel=1e-8
+    )
+    covariance, eye = label_covariance(D), torch.eye(N, dtype=torch.float64)
+    coefficients = ridge_coefficients(D.Z, eye, first).T  # (m, N)
+    assert behaviour.norm == pytest.approx(
+        (coefficients @ covariance @ coefficients.T).trace().item(), rel=1e-8
+    )
+    left = eye - one[:, :N].T
+    assert behaviour.residual == pytest.approx(
+        (left @ covariance @ left.T).trace().item() / N, rel=1e-8, abs=1e-14
+    )
+
+
+@pytest.mark.parametrize(("N", "m"), [(4, 3), (3, 5)])
+def test_behaviour_is_the_mean_over_sampled_tasks(N, m):
+    D, count = dictionary(N=N, m=m), 200_000
+    tasks = sample_tasks(count, m, generator=generator(1))
+    y = sample_labels(D, tasks, generator=generator(2))[:, :N]
+    fitted = ridge_coefficients(D.Z, y, 0.7)
+    samples = {
+        "norm": fitted.square().sum(dim=1),
+        "residual": (y - fitted @ D.Z).square().mean(dim=1),
+        "error": ((fitted - tasks) @ D.features[:, N:]).square().mean(dim=1),
+    }
+    for name, expected in template.ridge_behaviour(D, 0.7)._asdict().items():
+        assert abs(samples[name].mean() - expected) < 5 * samples[name].std() / count**0.5, name
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), sizes, sizes, st.floats(0.05, 2.0))
+def test_the_penalty_with_the_least_expected_error_is_m_tau(seed, N, m, tau):
+    D = dictionary(N=N, m=m, tau=tau, seed=seed)
+    log_error = lambda x: np.log(template.ridge_behaviour(D, np.exp(x)).error)  # noqa: E731
+    found = minimize_scalar(
+        log_error, bounds=(np.log(m * tau) - 3, np.log(m * tau) + 3), method="bounded"
+    )
+    assert log_error(np.log(m * tau)) <= found.fun + 1e-12
+    norms, residuals = zip(*[template.ridge_behaviour(D, c)[:2] for c in (0.1, 0.5, 2.0)])
+    assert norms[0] > norms[1] > norms[2] and residuals[0] < residuals[1] < residuals[2]
+
+
+def test_the_limit_is_the_copying_ridge_table():
+    D = dictionary()
+    torch.testing.assert_close(
+        template.copy_shown(template.ridge_table(D, D.m * D.tau)),
+        optimal_weights(D),
+        rtol=1e-10,
+        atol=1e-12,
+    )
+    square = dictionary(N=3, m=3)
+    best = template.copy_shown(template.ridge_table(square, square.N * square.tau))
+    torch.testing.assert_close(best, optimal_weights(square), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: template.best_template(torch.ones(2, 3), torch.ones(1, 3), -0.1),
+        lambda: template.best_template(torch.ones(2, 3), torch.ones(1, 2), 0.1),
+        lambda: template.sigma_points(torch.ones(2, 3), float("nan")),
+        lambda: template.sigma_points(torch.ones(3), 0.1),
+        lambda: template.ridge_behaviour(dictionary(), 0.0),
+        lambda: template.expected_gap(dictionary(), 1.0, 0.0),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(call):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def claim_tables():
+    """Tables on which every claim of the chapter returns its recorded verdict."""
+    fig3 = []
+    for seed in (0, 1):
+        for N in range(50, 151):
+            away = abs(N - 100)
+            gap = 1e-2 * (away / 25) if away <= 25 else 1e-2 - 1e-4 * (away - 25)
+            fig3.append((seed, N, "copied", "gap", gap))
+            side = np.sign(N - 100)
+            for name, of in (("transformer", 1), ("best", -1)):
+                fig3.append((seed, N, name, "norm", 10 + 0.1 * of * side))
+                fig3.append((seed, N, name, "residual", 10 - 0.1 * of * side))
+                fig3.append((seed, N, name, "error", 10 - 0.1 * of * abs(side)))
+    lemma4 = [(0, 0, "difference", 1e-15), (0, 0, "norm", 1.2), (0, 0, "residual", 1.0)]
+    trained = []
+    for N, gap in ((50, 7e-3), (100, 0.0), (150, 5e-3)):
+        trained += [
+            (N, 0, 0, "limit gap", gap),
+            (N, 0, 0, "gap", 9.0),
+            (N, 0, 5, "gap", gap + 1e-4),
+        ]
+    return {
+        "yang2024/fig3": pd.DataFrame(
+            fig3, columns=["seed", "N", "predictor", "quantity", "value"]
+        ).assign(tau=0.01),
+        "yang2024/lemma4": pd.DataFrame(
+            lemma4, columns=["seed", "instance", "quantity", "value"]
+        ),
+        "yang2024/fig3-trained": pd.DataFrame(
+            trained, columns=["N", "seed", "step", "quantity", "value"]
+        ),
+    }
+
+
+FALSE = [
+    ("lemma4-equivalence", "lemma4", {"quantity": "difference"}, 1e-8),
+    ("fig3-gap-vanishes-at-m", "fig3", {"quantity": "gap", "N": 100, "seed": 1}, 1e-12),
+    ("fig3-gap-vanishes-at-m", "fig3", {"quantity": "gap", "N": 120, "seed": 1}, 0.0),
+    ("fig3-gap-shrinks-towards-m", "fig3", {"quantity": "gap", "N": 97}, 1.0),
+    (
+        "fig3-under-and-overfit",
+        "fig3",
+        {"quantity": "norm", "N": 60, "predictor": "best", "seed": 1},
+        9.0,
+    ),
+    (
+        "fig3-under-and-overfit",
+        "fig3",
+        {"quantity": "residual", "N": 140, "predictor": "best", "seed": 0},
+        9.0,
+    ),
+    ("fig3-under-and-overfit", "lemma4", {"quantity": "residual"}, 0.99),
+    (
+        "fig3-transformer-errs-less",
+        "fig3",
+        {"quantity": "error", "N": 60, "predictor": "transformer", "seed": 1},
+        10.2,
+    ),
+    ("fig3-trained-models", "fig3-trained", {"N": 150, "step": 5}, 7e-3),
+    ("fig3-trained-models", "fig3-trained", {"N": 100, "step": 5}, float("nan")),
+]
+
+
+@pytest.mark.parametrize(("claim", "table", "where", "false"), FALSE)
+def test_claims_say_no_to_false_data(claim, table, where, false):
+    claim, tables = all_claims()[f"yang2024/{claim}"], claim_tables()
+    assert claim.check(tables).verdict == claim.verdict
+    frame = tables[f"yang2024/{table}"]
+    rows = np.logical_and.reduce([frame[name] == value for name, value in where.items()])
+    assert rows.any()
+    frame.loc[rows, "value"] = false
+    assert claim.check(tables).verdict == "not reproduced"
+
+
+def test_a_gap_that_always_shrinks_towards_m_is_called_reproduced():
+    tables, claim = claim_tables(), all_claims()["yang2024/fig3-gap-shrinks-towards-m"]
+    frame = tables["yang2024/fig3"]
+    frame.loc[frame["quantity"] == "gap", "value"] = (frame["N"] - 100).abs() * 1e-4
+    assert claim.check(tables) == ("reproduced", 1.0)

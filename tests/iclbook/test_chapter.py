@@ -1,0 +1,102 @@
+"""What chapters call: profiles, differences from the paper, verdicts that must agree, figures."""
+
+import dataclasses
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from iclbook import chapter, plots
+from iclbook.claim import all_claims
+from iclbook.errors import InputError
+from iclbook.store import Result
+from studies.catalogue import CATALOGUE
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The markdown a helper displays."""
+    texts = []
+    monkeypatch.setattr(chapter, "display", lambda thing: texts.append(thing.data))
+    return texts
+
+
+def test_the_profile_picks_stored_or_live(monkeypatch):
+    monkeypatch.delenv("ICLBOOK_PROFILE", raising=False)
+    assert "loaded: yang2024/lemma5/full.csv" in chapter.load("yang2024/lemma5").provenance
+    monkeypatch.setenv("ICLBOOK_PROFILE", "quick")
+    live = chapter.load("yang2024/lemma5")
+    assert (
+        "computed live (quick profile)" in live.provenance
+        and live.settings == CATALOGUE["yang2024/lemma5"].quick
+    )
+    monkeypatch.setenv("ICLBOOK_PROFILE", "paper")
+    with pytest.raises(InputError, match="must be quick or full"):
+        chapter.load("yang2024/lemma5")
+
+
+def test_deviations_print_themselves(shown):
+    chapter.deviations("yang2024/lemma5", "yang2024/fig2a")
+    assert "the paper states no setting" in shown[0]
+    assert "| `steps` | not stated | 20,000 |" in shown[1]
+
+
+def test_deviations_say_none_where_there_is_none(shown, monkeypatch):
+    fig2a = CATALOGUE["yang2024/fig2a"]
+    same = dataclasses.replace(fig2a, paper=fig2a.full, unstated=())
+    monkeypatch.setattr(chapter, "find", lambda _: same)
+    chapter.deviations("yang2024/fig2a")
+    assert shown == ["**yang2024/fig2a**: differences from the paper: none."]
+
+
+def test_a_chapter_shows_its_claims_with_their_numbers(shown):
+    chapter.claims_of("ridge/population_loss")
+    assert "yang2024/lemma5-constant" in shown[0] and "**Reproduced.**" in shown[0]
+
+
+def test_a_chapter_fails_when_a_recorded_verdict_is_not_what_the_tables_give(monkeypatch):
+    bent = all_claims()
+    bent["yang2024/lemma5-closed-form"] = dataclasses.replace(
+        bent["yang2024/lemma5-closed-form"], verdict="not reproduced", reason="bent on purpose"
+    )
+    monkeypatch.setattr("iclbook.claim.all_claims", lambda: bent)
+    with pytest.raises(InputError, match="recorded is 'not reproduced'"):
+        chapter.claims_of("ridge/population_loss")
+
+
+def test_a_chapter_without_claims_is_an_error():
+    with pytest.raises(InputError, match="no claim belongs"):
+        chapter.claims_of("ridge/nowhere")
+
+
+def test_a_figure_carries_its_provenance_once():
+    fig, ax = plots.figure()
+    result = Result(pd.DataFrame(), None, "loaded: somewhere")
+    plots.finish(fig, result, result, "drawn by code")
+    assert fig.get_supxlabel() == "loaded: somewhere\ndrawn by code"
+    plt.close(fig)
+
+
+def test_a_band_is_the_median_within_the_range_of_the_seeds():
+    table = pd.DataFrame(
+        {
+            "seed": [0, 1, 2] * 2,
+            "step": [0] * 3 + [1] * 3,
+            "value": [1.0, 5.0, 2.0, 3.0, 4.0, 9.0],
+        }
+    )
+    fig, ax = plots.figure()
+    plots.band(ax, table)
+    assert ax.lines[0].get_ydata().tolist() == [2.0, 4.0]
+    corners = ax.collections[0].get_paths()[0].vertices
+    assert corners[:, 1].min() == 1.0 and corners[:, 1].max() == 9.0
+    plt.close(fig)
+
+
+def test_a_bar_does_not_break_a_table(shown):
+    chapter.table(pd.DataFrame({"largest |w|": ["a|b"], "value": [1.23456]}))
+    assert (
+        shown[0].splitlines()[0].count("|") == 2 + 1 + 2
+        and r"largest \|w\|" in shown[0]
+        and r"a\|b" in shown[0]
+    )

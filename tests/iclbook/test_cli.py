@@ -1,0 +1,156 @@
+"""The command line as a user meets it: a process, its output, its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from studies.catalogue import CATALOGUE
+
+
+def iclbook(*arguments, **env):
+    command = [sys.executable, "-m", "iclbook", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | env)
+
+
+def test_list_gives_the_contracts_fields():
+    rows = json.loads(iclbook("list", "--json").stdout)
+    assert [row["id"] for row in rows] == list(CATALOGUE)
+    for row in rows:
+        assert set(row) >= {"id", "item", "profiles", "stored", "wall_seconds", "deviations"}
+        assert row["stored"] is True and row["wall_seconds"] > 0
+
+
+def test_claims_agree_and_give_the_contracts_fields():
+    done = iclbook("claims", "--json")
+    assert done.returncode == 0, done.stdout
+    for row in json.loads(done.stdout):
+        assert set(row) >= {
+            "id",
+            "item",
+            "kind",
+            "statement",
+            "verdict",
+            "returned",
+            "measured",
+            "threshold",
+            "reason",
+        }
+        assert row["returned"] == row["verdict"]
+
+
+def test_claims_without_tables_exit_with_1(tmp_path):
+    assert iclbook("claims", "--store", str(tmp_path)).returncode == 1
+
+
+def test_status_tells_stored_from_missing(tmp_path):
+    here, there = (
+        json.loads(iclbook("status", "--json").stdout),
+        json.loads(iclbook("status", "--json", ICLBOOK_STORE=str(tmp_path)).stdout),
+    )
+    assert all(row["stored"] for row in here["results"]) and not any(
+        row["stored"] for row in there["results"]
+    )
+    assert all("is missing" in row["error"] for row in there["results"])
+    assert sum(sum(verdicts.values()) for verdicts in here["claims"].values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [("list", ("torch", "pandas")), ("status", ("torch", "pandas")), ("claims", ("torch",))],
+)
+def test_start_up_is_light(command, heavy):
+    code = f"import sys; sys.argv = ['iclbook', '{command}', '--json']\nfrom iclbook.cli import main\ntry:\n main()\nexcept SystemExit: pass\n"
+    code += f"loaded = [name for name in {heavy!r} if name in sys.modules]\nassert not loaded, loaded"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_run_stores_then_says_already_stored(tmp_path):
+    arguments = [
+        "run",
+        "yang2024/lemma5",
+        "--profile",
+        "quick",
+        "--store",
+        str(tmp_path),
+        "--json",
+        "--set",
+        "draws=1000",
+        "--seeds",
+        "7",
+    ]
+    assert json.loads(iclbook(*arguments).stdout)[0]["state"] == "stored"
+    csv = tmp_path / "yang2024/lemma5/quick.csv"
+    assert (csv.is_file() and ",7," in csv.read_text()) or csv.read_text().splitlines()[
+        1
+    ].startswith("7,")
+    meta = json.loads(csv.with_suffix(".json").read_text())
+    assert meta["seeds"] == [7] and meta["settings"]["draws"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frobnicate"], ["No such command"]),
+        (["run"], ["name one or more experiments"]),
+        (["run", "yang2024/fig2"], ["unknown experiment", "did you mean"]),
+        (
+            ["run", "yang2024/fig2a", "--profile", "fast"],
+            ["unknown profile 'fast'", "quick, full, paper"],
+        ),
+        (
+            ["run", "yang2024/fig2a", "--set", "heads=3", "--store", "x"],
+            ["unknown setting 'heads'"],
+        ),
+        (
+            ["run", "yang2024/fig2a", "--set", "H=eight", "--store", "x"],
+            ["must be of type int"],
+        ),
+        (["run", "yang2024/fig2a", "--set", "H"], ["NAME=VALUE"]),
+        (["run", "yang2024/fig2a", "--set", "H=2"], ["--store DIR"]),
+        (["run", "yang2024/fig2a", "--seeds", "a"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "1,1"], ["twice"]),
+        (["run", "yang2024/fig2a", "--jobs", "0"], ["0"]),
+        (["run", "yang2024/lemma5", "--profile", "paper"], ["no paper profile"]),
+        (["verify", "nothing"], ["unknown experiment"]),
+        (["list", "--yaml"], ["No such option"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(refusal, arguments, words):
+    error = refusal(*arguments)
+    assert all(word in error for word in words), error
+
+
+def test_a_refusal_is_the_same_from_the_shell():
+    done = iclbook("run", "yang2024/fig2")
+    assert done.returncode == 2 and done.stdout == ""
+    assert (
+        done.stderr.startswith("iclbook: unknown experiment") and done.stderr.count("\n") == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [("N=50", "exceeds the dictionary size"), ("H=0", "H must be"), ("m=0", "m must be"), ("d=-1", "d must be"),
+     ("K=0", "K must be"), ("N=0", "N must be"), ("tau=-0.1", "tau must be"), ('tokens=["round"]', "tokens must be one of"),
+     ('dtype="float16"', "dtype must be"), ("rate=-1", "rate and gamma must be")],
+)  # fmt: skip
+def test_bad_settings_are_one_line_and_exit_code_2(refusal, tmp_path, setting, word):
+    arguments = ("--profile", "quick", "--set", setting, "--store", str(tmp_path), "--json")
+    assert word in refusal("run", "yang2024/fig2a", *arguments)
+
+
+def test_no_write_permission_is_one_line_and_exit_code_2(refusal, tmp_path):
+    (tmp_path / "file").write_text("")
+    error = refusal(
+        "run",
+        "yang2024/lemma5",
+        "--profile",
+        "quick",
+        "--json",
+        "--store",
+        str(tmp_path / "file"),
+    )
+    assert "cannot write" in error

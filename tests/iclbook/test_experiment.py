@@ -1,0 +1,80 @@
+"""The catalogue: every experiment has its function and its chapter; unknown names are refused with a hint."""
+
+import dataclasses
+
+import pytest
+
+from iclbook.errors import InputError
+from iclbook.experiment import Experiment, Settings
+from book import BOOK
+from studies.catalogue import CATALOGUE, find
+
+EVERY = pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=list(CATALOGUE))
+
+
+@EVERY
+def test_every_experiment_has_a_function_a_chapter_and_points(experiment):
+    assert callable(experiment.function())
+    assert (BOOK / "chapters" / f"{experiment.chapter}.ipynb").is_file()
+    for profile in ("quick", "full"):
+        points = experiment.settings(profile).points()
+        assert points and all("seed" in point for point in points)
+        assert len({str(point) for point in points}) == len(points)
+
+
+@EVERY
+def test_full_has_at_least_three_seeds_where_seeds_matter_and_verify_only_known_settings(
+    experiment,
+):
+    experiment.settings("full", **experiment.verify)
+    assert set(experiment.unstated) <= {f.name for f in dataclasses.fields(experiment.full)}
+
+
+@EVERY
+def test_the_catalogue_lists_it_under_its_id(experiment):
+    assert find(experiment.id) is experiment
+
+
+def test_an_unknown_experiment_gets_a_hint():
+    with pytest.raises(InputError, match="did you mean yang2024/fig2b or yang2024/fig2a"):
+        find("yang2024/fig2")
+    with pytest.raises(InputError, match="iclbook list"):
+        find("%")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy(Settings):
+    H: int = 4
+    tau: float = 0.1
+    tokens: str = "unit"
+
+
+TOY = Experiment(
+    id="toy/one", item="", chapter="ridge/unseen", quick=Toy(), full=Toy(seeds=(0, 1), H=8), paper=Toy(H=16), unstated=("tau",)
+)  # fmt: skip
+
+
+def test_unknown_profiles_and_settings_are_refused():
+    with pytest.raises(
+        InputError, match="unknown profile 'fast'; choose one of quick, full, paper"
+    ):
+        TOY.settings("fast")
+    with pytest.raises(
+        InputError, match="unknown setting 'h'; this experiment has seeds, H, tau, tokens"
+    ):
+        TOY.settings("full", h=3)
+    for name, value in {"H": 2.5, "tau": "x", "tokens": 3, "seeds": 1}.items():
+        with pytest.raises(InputError, match=f"setting {name} must be of type"):
+            TOY.settings("full", **{name: value})
+    assert TOY.settings("full", tau=1).tau == 1
+    with pytest.raises(InputError, match="no paper profile"):
+        dataclasses.replace(TOY, paper=None).settings("paper")
+
+
+def test_deviations_name_what_differs_and_what_the_paper_leaves_open():
+    assert TOY.deviations() == [
+        {"setting": "seeds", "paper": (0,), "full": (0, 1)},
+        {"setting": "H", "paper": 16, "full": 8},
+        {"setting": "tau", "paper": None, "full": 0.1},
+    ]
+    assert dataclasses.replace(TOY, full=Toy(), paper=Toy(), unstated=()).deviations() == []
