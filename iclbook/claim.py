@@ -46,6 +46,7 @@ class Claim:
     source: "paper" where a source in our hands states it, "after-paper" where it is ours, after the paper's idea, or
     "ours". experiments: ids of the results its check reads. direction: on which side of the threshold the measured
     number must lie. check: name of the function, "" for the claim's own; arguments: what it is called with besides.
+    exempt: general falsifications that leave the claim true, each with the reason.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Claim:
     reason: str = ""
     check: str = ""
     arguments: dict = field(default_factory=dict)
+    exempt: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         choices = {"kind": KINDS, "verdict": VERDICTS, "source": SOURCES}

@@ -1,0 +1,24 @@
+"""Every claim's check is fed results made false in general ways, and refuses them."""
+
+import pytest
+from claims import CLAIMS
+from falsify import WAYS, survivors
+
+TESTABLE = [name for name, claim in CLAIMS.items() if claim.verdict != "untestable"]
+
+
+@pytest.mark.parametrize("name", TESTABLE)
+def test_no_false_result_is_called_reproduced_or_better_than_recorded(name):
+    exempt = CLAIMS[name].exempt
+    passed = dict(survivors(name))
+    assert set(exempt) <= set(WAYS), "an exemption names no way to falsify"
+    assert not passed.keys() - exempt.keys(), passed
+    unneeded = exempt.keys() - passed.keys()
+    assert not unneeded, f"exempt without need: {', '.join(unneeded)}"
+
+
+def test_exemptions_are_counted(record_testsuite_property, capsys):
+    count = sum(len(CLAIMS[name].exempt) for name in TESTABLE)
+    with capsys.disabled():
+        print(f"\n{len(TESTABLE)} claims, {len(WAYS)} falsifications each; {count} exempt, with a reason")
+    assert all(reason.strip() for name in TESTABLE for reason in CLAIMS[name].exempt.values())
