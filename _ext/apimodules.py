@@ -1,8 +1,9 @@
 """Write the API page: every module of `iclbook`, from its docstrings.
 
-A page that holds the line `<!-- iclbook modules -->` gets one section a module in its place. The modules are
-found by walking the package, so a new one needs no entry anywhere. Docstrings are plain text: prose is
-escaped, and a paragraph with indented lines is kept line by line. So no docstring can break the build.
+A page that holds the line `<!-- iclbook modules -->` gets one section a module in its place.
+The modules are found by walking the package, so a new one needs no entry anywhere. Docstrings
+are plain text: prose is escaped, and a paragraph with indented lines is kept line by line. So
+no docstring can break the build.
 """
 
 import pkgutil
@@ -37,7 +38,8 @@ def fill_marker(app, docname, source):
 
 
 def as_restructured_text(docstring: str) -> str:
-    """Plain docstring text as reStructuredText that cannot warn. `code` becomes code; the rest is escaped."""
+    """Plain docstring text as reStructuredText that cannot warn. `code` becomes code; the rest
+    is escaped."""
     paragraphs = []
     for paragraph in re.split(r"\n\s*\n", docstring.strip("\n")):
         lines = paragraph.split("\n")
@@ -52,7 +54,8 @@ def as_restructured_text(docstring: str) -> str:
 
 
 def rewrite_docstring(app, what, name, obj, options, lines):
-    """Put the safe form of a docstring in place of the raw one (event autodoc-process-docstring)."""
+    """Put the safe form of a docstring in place of the raw one (event
+    autodoc-process-docstring)."""
     lines[:] = [*as_restructured_text("\n".join(lines)).split("\n"), ""]
 
 

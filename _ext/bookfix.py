@@ -1,4 +1,5 @@
-"""Small repairs of the tools: no dead launch button, labels that screen readers accept, quiet kernels."""
+"""Small repairs of the tools: no dead launch button, labels that screen readers accept, quiet
+kernels."""
 
 import zmq
 from jupyter_client.manager import KernelManager
@@ -14,7 +15,8 @@ def drop_dead_launch_buttons(app, config):
 def repair_body(app, pagename, templatename, context, doctree):
     """Mend what accessibility checkers reject in a page's text (event html-page-context).
 
-    A folded cell's label must not differ from the words it shows, and a bibliography entry is a list item.
+    A folded cell's label must not differ from the words it shows, and a bibliography entry is a
+    list item.
     """
     body = context.get("body", "")
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
@@ -22,7 +24,8 @@ def repair_body(app, pagename, templatename, context, doctree):
 
 
 def encrypt_kernels():
-    """Encrypt the sockets to the kernels: each kernel without puts a warning into the build's log."""
+    """Encrypt the sockets to the kernels: each kernel without puts a warning into the build's
+    log."""
     if zmq.has("curve"):
         KernelManager.transport_encryption.default_value = "auto"
 

@@ -1,7 +1,9 @@
-"""Executes the notebooks two at a time. Left alone, MyST-NB executes each one when Sphinx reads it, one after another.
+"""Executes the notebooks two at a time. Left alone, MyST-NB executes each one when Sphinx reads
+it, one after another.
 
-Nothing is cached: each build executes, from its first cell to its last, every notebook that Sphinx is about to read.
-MyST-NB receives the result at the place where it would have executed the notebook itself, and treats it as its own.
+Nothing is cached: each build executes, from its first cell to its last, every notebook that
+Sphinx is about to read. MyST-NB receives the result at the place where it would have executed
+the notebook itself, and treats it as its own.
 """
 
 from functools import partial
@@ -25,7 +27,8 @@ def identity(notebook, folder):
 
 
 def start(app, env, docnames):
-    """Hand the notebooks to threads, each of which has one kernel at a time (event env-before-read-docs)."""
+    """Hand the notebooks to threads, each of which has one kernel at a time (event
+    env-before-read-docs)."""
     if app.config.nb_execution_mode != "force":
         return
     pool, runs = ThreadPool(KERNELS), {}
@@ -40,7 +43,8 @@ def start(app, env, docnames):
             runs[identity(notebook, path.parent)] = pool.apply_async(execute, kwds=task)
 
     def wait(notebook, cwd, **settings):
-        """In place of MyST-NB's call: the run that was started, or a run now for a notebook that was not."""
+        """In place of MyST-NB's call: the run that was started, or a run now for a notebook
+        that was not."""
         if (key := identity(notebook, cwd)) not in runs:
             return execute(notebook, cwd=cwd, **settings)
         result = runs.pop(key).get()

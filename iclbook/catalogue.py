@@ -1,7 +1,8 @@
-"""Finds the book's studies: experiments and claims, through the entry point `iclbook.studies`. Light.
+"""Finds the book's studies: experiments and claims, through the entry point `iclbook.studies`.
+Light.
 
-The entry point names a module with CHAPTERS (names in the book's order), EXPERIMENTS (id -> Experiment) and FOLDER
-(where `<chapter>/claims.toml` stands).
+The entry point names a module with CHAPTERS (names in the book's order), EXPERIMENTS (id ->
+Experiment) and FOLDER (where `<chapter>/claims.toml` stands).
 """
 
 import difflib

@@ -22,17 +22,19 @@ def profile() -> str:
 
 
 def load(experiment_id: str) -> Result:
-    """The result of an experiment: read from the store in the full profile, computed live in the quick one."""
+    """The result of an experiment: read from the store in the full profile, computed live in
+    the quick one."""
     experiment = find(experiment_id)
     return Store().read(experiment) if profile() == "full" else runner.live(experiment, "quick")
 
 
 def deviations(*experiment_ids: str) -> None:
-    """Show how the full profile differs from the paper's stated settings, and what the paper leaves open."""
+    """Show how the full profile differs from the paper's stated settings, and what the paper
+    leaves open."""
     for experiment in map(find, experiment_ids):
         rows = experiment.deviations()
         if experiment.paper is None:
-            text = f"**{experiment.id}**: the paper states no setting; every number of it is our choice."
+            text = f"**{experiment.id}**: the paper states no setting; all of it is our choice."
         elif not rows:
             text = f"**{experiment.id}**: differences from the paper: none."
         else:
@@ -45,14 +47,16 @@ def deviations(*experiment_ids: str) -> None:
                 for r in rows
             ]
             body = "\n".join(f"| `{name}` | {paper} | {full} |" for name, paper, full in cells)
-            text = f"**{experiment.id}**, setting by setting:\n\n| setting | paper | this book |\n|---|---|---|\n{body}"
+            head = "| setting | paper | this book |\n|---|---|---|"
+            text = f"**{experiment.id}**, setting by setting:\n\n{head}\n{body}"
         display(Markdown(text))
 
 
 def claims_of(chapter: str) -> None:
     """Show a chapter's claims with the verdict that the stored tables give.
 
-    Raises InputError where a returned verdict differs from the recorded one, or the chapter has no claim.
+    Raises InputError where a returned verdict differs from the recorded one, or the chapter has
+    no claim.
     """
     rows = report(Store(), chapter)
     require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see its claims.toml")
@@ -72,14 +76,14 @@ def claims_of(chapter: str) -> None:
         ]
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
         reason = f"\n\n  {row['reason']}" if row["reason"] else ""
-        blocks.append(
-            f"* **{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}.{reason}\n\n  {tail}"
-        )
+        head = f"**{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}."
+        blocks.append(f"* {head}{reason}\n\n  {tail}")
     display(Markdown("\n\n".join(blocks)))
 
 
 def table(frame: pd.DataFrame, digits: int = 3) -> None:
-    """Show a small table with a few significant digits and no index. A bar in a name or text stays a bar."""
+    """Show a small table with a few significant digits and no index. A bar in a name or text
+    stays a bar."""
     plain = frame.rename(columns=lambda name: str(name).replace("|", "\\|"))
     text = plain.select_dtypes(exclude="number").columns
     plain[text] = plain[text].astype(str).replace(r"\|", r"\\|", regex=True)
@@ -87,7 +91,8 @@ def table(frame: pd.DataFrame, digits: int = 3) -> None:
 
 
 def show_source(*things) -> None:
-    """Show the package's source of functions or classes, so that a chapter need not repeat it."""
+    """Show the package's source of functions or classes, so that a chapter need not repeat
+    it."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))
 

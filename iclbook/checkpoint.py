@@ -1,4 +1,5 @@
-"""Checkpoints inside a point of a sweep, so that an interrupted training goes on in the same bits."""
+"""Checkpoints inside a point of a sweep, so that an interrupted training goes on in the same
+bits."""
 
 import hashlib
 import io
@@ -14,7 +15,8 @@ from iclbook.machine import processor
 
 
 class Checkpoint:
-    """The state of one unfinished point in one file, written at most every `seconds`; no file where path is None.
+    """The state of one unfinished point in one file, written at most every `seconds`; no file
+    where path is None.
 
     earlier: seconds that went into the loaded state, over all attempts before this one.
     """
@@ -24,7 +26,8 @@ class Checkpoint:
         self._start = self._last = time.monotonic()
 
     def load(self) -> dict | None:
-        """The state saved last, or None where there is none that is whole and was made on this kind of processor."""
+        """The state saved last, or None where there is none that is whole and was made on this
+        kind of processor."""
         if self.path is None or not self.path.exists():
             return None
         digest, _, content = self.path.read_bytes().partition(b"\n")

@@ -1,7 +1,9 @@
-"""Claims: what the papers say, in our words, and checks that return a verdict from the stored tables.
+"""Claims: what the papers say, in our words, and checks that return a verdict from the stored
+tables.
 
-Statements, thresholds and recorded verdicts stand in `<chapter>/claims.toml` of the studies; the check of a claim is a
-function of `<chapter>/tables.py` beside it: the one that its entry names, or else the one named after the claim's tail.
+Statements, thresholds and recorded verdicts stand in `<chapter>/claims.toml` of the studies;
+the check of a claim is a function of `<chapter>/tables.py` beside it: the one that its entry
+names, or else the one named after the claim's tail.
 Light: imports neither torch nor pandas.
 """
 
@@ -23,7 +25,8 @@ DIRECTIONS = ("at_most", "at_least")
 
 
 class Outcome(NamedTuple):
-    """What a check returns: its verdict, and the measured number that it compared with the threshold."""
+    """What a check returns: its verdict, and the measured number that it compared with the
+    threshold."""
 
     verdict: str
     measured: float
@@ -43,9 +46,10 @@ def at_least(measured: float, threshold: float) -> Outcome:
 class Claim:
     """One claim of a chapter.
 
-    source: "paper" where a source in our hands states it, "after-paper" where it is ours, after the paper's idea, or
-    "ours". experiments: ids of the results its check reads. direction: on which side of the threshold the measured
-    number must lie. check: name of the function, "" for the claim's own; arguments: what it is called with besides.
+    source: "paper" where a source in our hands states it, "after-paper" where it is ours, after
+    the paper's idea, or "ours". experiments: ids of the results its check reads. direction: on
+    which side of the threshold the measured number must lie. check: name of the function, ""
+    for the claim's own; arguments: what it is called with besides.
     exempt: general falsifications that leave the claim true, each with the reason.
     """
 
@@ -80,7 +84,8 @@ class Claim:
         )
 
     def judge(self, results: Mapping[str, Result]) -> Outcome:
-        """The verdict that complete results give; an untestable claim has no check and returns as recorded.
+        """The verdict that complete results give; an untestable claim has no check and returns
+        as recorded.
 
         Raises InputError where a result is not the whole sweep of its settings.
         """
@@ -111,7 +116,8 @@ def all_claims() -> dict[str, Claim]:
 
 
 class StoredResults(Mapping):
-    """The full results of a store by experiment id, each read once, when it is first asked for."""
+    """The full results of a store by experiment id, each read once, when it is first asked
+    for."""
 
     def __init__(self, store: Store):
         self.store, self._read = store, {}
@@ -129,7 +135,8 @@ class StoredResults(Mapping):
 
 
 def report(store: Store, chapter: str | None = None) -> list[dict]:
-    """Every claim (of a chapter) as a dict: recorded verdict, returned verdict, measured number, threshold and so on.
+    """Every claim (of a chapter) as a dict: recorded verdict, returned verdict, measured
+    number, threshold and so on.
 
     A claim whose result is missing, damaged or incomplete gets returned = None and the error.
     """

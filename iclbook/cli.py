@@ -1,4 +1,5 @@
-"""The command line: list, run, verify, claims, status. Imports what a command needs only when it runs."""
+"""The command line: list, run, verify, claims, status. Imports what a command needs only when
+it runs."""
 
 import json
 import sys
@@ -9,11 +10,21 @@ from iclbook.catalogue import experiments, find
 from iclbook.claim import all_claims, report
 from iclbook.errors import InputError, require
 from iclbook.experiment import PROFILES
+from iclbook.machine import described
 from iclbook.store import Store, duration
+
+
+def _store(context, parameter, value: str) -> Store:
+    return Store(value or None)
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 in_store = click.option(
-    "--store", "store", metavar="DIR", type=Store, default="", help="Another folder of results."
+    "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
+)
+SCHEDULER = (
+    "Compute the points on the dask cluster whose scheduler listens there, such as "
+    "tcp://127.0.0.1:8786. Its workers need one thread each: dask worker ADDRESS --nthreads 1."
 )
 
 
@@ -26,16 +37,25 @@ def cli():
 @as_json
 @in_store
 def list_(as_json, store):
-    """Every experiment: what it reproduces, whether it is stored, how it differs from the paper."""
+    """Every experiment: what it reproduces, whether it is stored, how it differs from the
+    paper."""
     rows = []
     for e in experiments().values():
         stored = store.is_stored(e)
-        profiles = [name for name in PROFILES if getattr(e, name) is not None]
-        seconds = store.meta(e, "full")["wall_seconds"] if stored else None
-        rows.append({"id": e.id, "item": e.item, "chapter": e.chapter, "profiles": profiles, "stored": stored,
-                     "wall_seconds": seconds, "deviations": e.deviations()})  # fmt: skip
+        rows.append(
+            {
+                "id": e.id,
+                "item": e.item,
+                "chapter": e.chapter,
+                "profiles": [name for name in PROFILES if getattr(e, name) is not None],
+                "stored": stored,
+                "wall_seconds": store.meta(e, "full")["wall_seconds"] if stored else None,
+                "deviations": e.deviations(),
+            }
+        )
     if as_json:
-        return _print_json(rows)
+        _print_json(rows)
+        return
     for row in rows:
         took = duration(row["wall_seconds"]) if row["stored"] else "not stored"
         click.echo(f"{row['id']:38} {row['item']:28} {took}")
@@ -44,9 +64,8 @@ def list_(as_json, store):
 @cli.command()
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--all", "everything", is_flag=True, help="Every experiment.")
-@click.option(
-    "--profile", default="full", show_default=True, help=f"One of {', '.join(PROFILES)}."
-)
+@click.option("--chapter", default="", help="All of a chapter, such as ridge/heads.")
+@click.option("--profile", default="full", show_default=True, help=f"{', '.join(PROFILES)}.")
 @click.option(
     "--seeds",
     metavar="LIST",
@@ -58,40 +77,47 @@ def list_(as_json, store):
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change a setting (needs --store).",
+    help="Another setting (needs --store).",
 )
 @click.option(
-    "--jobs",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Points computed at a time.",
+    "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
 )
-@click.option("--scheduler", metavar="ADDRESS", default="",
-              help="Compute the points on the dask cluster whose scheduler listens there, such as tcp://127.0.0.1:8786. "
-                   "Its workers need one thread each: dask worker ADDRESS --nthreads 1.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", default="", help=SCHEDULER)
 @click.option("--force", is_flag=True, help="Replace a result that stands already.")
 @as_json
 @in_store
-def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_json, store):
-    """Compute experiments and store their results. A run that was stopped goes on where it stopped."""
+def run(
+    ids, everything, chapter, profile, seeds, changes, jobs, scheduler, force, as_json, store
+):
+    """Compute experiments and store their results. A run that was stopped goes on where it
+    stopped."""
     require(
-        bool(ids) != everything, "name one or more experiments, or --all; see `iclbook list`"
+        (bool(ids), everything, bool(chapter)).count(True) == 1,
+        "name one or more experiments, or --chapter, or --all; see `iclbook list`",
     )
     require(
         jobs == 1 or not scheduler,
         "give --jobs or --scheduler, not both: a cluster's workers are its own",
     )
-    chosen = list(experiments().values()) if everything else [find(wanted) for wanted in ids]
-    seeds, changes = _seeds(seeds), dict(_change(text) for text in changes)
+    chosen = [find(wanted) for wanted in ids] or [
+        e for e in experiments().values() if everything or e.chapter == chapter
+    ]
+    require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
+    options = {
+        "seeds": _seeds(seeds),
+        "changes": dict(_change(text) for text in changes),
+        "jobs": jobs,
+        "scheduler": scheduler,
+        "force": force,
+        "progress": not as_json,
+    }
     for e in chosen:
-        e.settings(profile, **changes)  # refuse before anything is computed
+        e.settings(profile, **options["changes"])  # refuse before anything is computed
     from iclbook import runner
 
     rows = []
     for e in chosen:
-        state = runner.run(e, profile, store, seeds=seeds, changes=changes, jobs=jobs, scheduler=scheduler, force=force,
-                           progress=not as_json)  # fmt: skip
+        state = runner.run(e, profile, store, **options)
         place = store.named(store.file(e, profile))
         rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
         if not as_json:
@@ -105,19 +131,25 @@ def run(ids, everything, profile, seeds, changes, jobs, scheduler, force, as_jso
 @as_json
 @in_store
 def verify(ids, as_json, store):
-    """Compute a part of each stored result with today's code and compare. Exit code 1 where they differ."""
+    """Compute a part of each stored result with today's code and compare. Exit code 1 where
+    they differ."""
     chosen = [find(wanted) for wanted in ids] or list(experiments().values())
     from iclbook import runner
 
-    rows = []
+    rows, here = [], None
     for e in chosen:
-        rows.append(runner.verify(e, store))
-        if not as_json:
-            row = rows[-1]
-            state = "agrees" if row["ok"] else "DIFFERS"
-            click.echo(
-                f"{row['id']:38} {state}: {row['rows']} rows, worst deviation {row['worst']:.2g} of the tolerance"
-            )
+        row = runner.verify(e, store)
+        rows.append(row)
+        if as_json:
+            continue
+        if here is None:
+            here = described(*row["computed_on"])
+            click.echo(f"computed on: {here}")
+        state = "agrees" if row["ok"] else "DIFFERS"
+        worst = f"{row['rows']} rows, worst deviation {row['worst']:.2g} of the tolerance"
+        lacking = f", {row['missing']} rows missing" if row["missing"] else ""
+        there = described(*row["stored_on"])
+        click.echo(f"{e.id:32} {state}: {worst}{lacking}; stored on {there}")
     if as_json:
         _print_json(rows)
     sys.exit(0 if all(row["ok"] for row in rows) else 1)
@@ -127,17 +159,15 @@ def verify(ids, as_json, store):
 @as_json
 @in_store
 def claims(as_json, store):
-    """Every claim with its recorded verdict and the one its check returns. Exit code 1 where they differ."""
+    """Every claim with its recorded verdict and the one its check returns. Exit code 1 where
+    they differ."""
     rows = report(store)
     if as_json:
         _print_json(rows)
     else:
         for row in rows:
-            agrees = (
-                ""
-                if row["returned"] == row["verdict"]
-                else f"  BUT THE CHECK SAYS {row['error'] or row['returned']}"
-            )
+            says = row["error"] or row["returned"]
+            agrees = "" if says == row["verdict"] else f"  BUT THE CHECK SAYS {says}"
             click.echo(f"{row['id']:44} {row['kind']:11} {row['verdict']}{agrees}")
     sys.exit(0 if all(row["returned"] == row["verdict"] for row in rows) else 1)
 
@@ -146,32 +176,31 @@ def claims(as_json, store):
 @as_json
 @in_store
 def status(as_json, store):
-    """The state of the store: what is stored, what is missing or damaged, how many claims stand with which verdict."""
+    """The state of the store: what is stored, missing or damaged; how many claims stand with
+    which verdict."""
     results = []
     for e in experiments().values():
         try:
             meta, error = store.meta(e, "full"), None
         except InputError as problem:
             meta, error = {}, str(problem)
-        results.append({"id": e.id, "stored": error is None, "error": error, "created": meta.get("created"),
-                        "wall_seconds": meta.get("wall_seconds"), "seeds": meta.get("seeds"), "tables": meta.get("tables"),
-                        "versions": meta.get("versions")})  # fmt: skip
+        about = {
+            name: meta.get(name)
+            for name in ("created", "wall_seconds", "seeds", "tables", "machines", "versions")
+        }
+        results.append({"id": e.id, "stored": error is None, "error": error, **about})
     counts = {}
     for claim in all_claims().values():
         counts.setdefault(claim.kind, {}).setdefault(claim.verdict, 0)
         counts[claim.kind][claim.verdict] += 1
     if as_json:
-        return _print_json({"results": results, "claims": counts})
+        _print_json({"results": results, "claims": counts})
+        return
     for row in results:
-        click.echo(
-            f"{row['id']:38} "
-            + (f"stored {row['created'][:10]}" if row["stored"] else row["error"])
-        )
+        click.echo(f"{row['id']:38} {row['error'] or 'stored ' + row['created'][:10]}")
     for kind, verdicts in counts.items():
-        click.echo(
-            f"claims, {kind}: "
-            + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-        )
+        words = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        click.echo(f"claims, {kind}: {words}")
 
 
 def main():
@@ -183,10 +212,8 @@ def main():
     except click.ClickException as error:
         _refuse(error.format_message().replace("\n", " ") + "; see `iclbook --help`")
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "iclbook: stopped; finished points are kept, run the same command again to go on",
-            err=True,
-        )
+        stopped = "stopped; finished points are kept, run the same command again to go on"
+        click.echo(f"iclbook: {stopped}", err=True)
         sys.exit(130)
 
 
@@ -222,4 +249,8 @@ def _change(text: str) -> tuple[str, object]:
         read = json.loads(value)
     except ValueError:
         read = value
-    return name, tuple(read) if isinstance(read, list) else read
+    return name, _tuples(read)
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,5 @@
-"""A dask.distributed cluster in place of this machine's cores: `iclbook run --scheduler ADDRESS`."""
+"""A dask.distributed cluster in place of this machine's cores: `iclbook run --scheduler
+ADDRESS`."""
 
 import logging
 import re
@@ -16,24 +17,33 @@ CONNECT_SECONDS, WORKER_SECONDS = 3, 10
 def completed(
     address: str, function: Callable, caller: tuple, tasks: dict[int, tuple]
 ) -> Iterator[tuple[int, tuple]]:
-    """(number, function(caller, *task)) of each task, as the cluster at `address` finishes them.
+    """(number, function(caller, *task)) of each task, as the cluster at `address` finishes
+    them.
 
-    A result is taken from its worker as soon as it is there; the task of a worker that dies is given to another.
-    Raises InputError where nobody listens, where there is no worker, and where the cluster fails.
+    A result is taken from its worker as soon as it is there; the task of a worker that dies is
+    given to another. Raises InputError where nobody listens, where there is no worker, and
+    where the cluster fails.
     """
-    with _connected(address) as client:
+    return _taken(_connected(address), address, function, caller, tasks)
+
+
+def _taken(
+    client: Client, address: str, function, caller, tasks
+) -> Iterator[tuple[int, tuple]]:
+    with client:
         futures = {
             client.submit(function, caller, *task, pure=False): number
             for number, task in tasks.items()
         }
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 yield futures[future], future.result()
                 future.release()
         except KilledWorker as error:
-            died = f"{error.allowed_failures + 1} workers died of the same point, for lack of memory perhaps"
+            died = f"{error.allowed_failures + 1} workers died of the same point"
             raise InputError(
-                f"{died}; finished points are kept, mend the workers and run again"
+                f"{died}, for lack of memory perhaps; finished points are kept, mend the "
+                "workers and run again"
             ) from None
         except (CancelledError, CommClosedError):
             raise InputError(
@@ -42,7 +52,8 @@ def completed(
 
 
 def _connected(address: str) -> Client:
-    """A client of the scheduler at `address`, which has a worker that can run the book's code."""
+    """A client of the scheduler at `address`, which has a worker that can run the book's
+    code."""
     logging.getLogger("distributed.client").setLevel(
         logging.CRITICAL
     )  # what it reports is raised here, in one line

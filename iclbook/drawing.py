@@ -8,7 +8,8 @@ from iclbook import plots
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """(figure, axes) without ticks, on which one unit is one inch; (0, 0) is the lower left corner."""
+    """(figure, axes) without ticks, on which one unit is one inch; (0, 0) is the lower left
+    corner."""
     fig, ax = plots.figure(width=width, height=height)
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     ax.axis("off")

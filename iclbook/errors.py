@@ -32,7 +32,8 @@ def require_nonnegative(**numbers: float) -> None:
 
 
 def require_shape(name: str, tensor, shape: tuple) -> None:
-    """Raise `InputError` unless `tensor` is finite and has `shape`; None in `shape` stands for any length."""
+    """Raise `InputError` unless `tensor` is finite and has `shape`; None in `shape` stands for
+    any length."""
     got = tuple(tensor.shape)
     fits = len(got) == len(shape) and all(
         want in (None, have) for want, have in zip(shape, got)

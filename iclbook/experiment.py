@@ -1,4 +1,5 @@
-"""What an experiment is: an id, settings for three profiles, declared tables, and the function that fills them.
+"""What an experiment is: an id, settings for three profiles, declared tables, and the function
+that fills them.
 
 Light: imports neither torch nor pandas.
 """
@@ -19,31 +20,36 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 def added(default, *, neutral=None):
     """A dataclass field for a setting that came after results were stored without it.
 
-    neutral: the value under which the code does what it did before (by default, `default`). Stored results that do
-    not name the setting count as computed with that value, so they stay valid.
+    neutral: the value under which the code does what it did before (by default, `default`).
+    Stored results that do not name the setting count as computed with that value, so they stay
+    valid.
     """
     return field(default=default, metadata={"neutral": default if neutral is None else neutral})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of every experiment's settings: plain values only, so that they can be written as JSON."""
+    """Base of every experiment's settings: plain values only, so that they can be written as
+    JSON."""
 
     seeds: tuple[int, ...] = (0,)
 
     def points(self) -> list[dict]:
-        """The sweep: one dict a point, computed apart from the others; its keys lead every table's columns."""
+        """The sweep: one dict a point, computed apart from the others; its keys lead every
+        table's columns."""
         return [{"seed": seed} for seed in self.seeds]
 
     def as_json(self) -> dict:
-        """The settings as JSON would give them back, seeds left out (they are stored beside)."""
+        """The settings as JSON would give them back, seeds left out (they are stored
+        beside)."""
         values = {
             name: value for name, value in dataclasses.asdict(self).items() if name != "seeds"
         }
         return json.loads(json.dumps(values))
 
     def changed(self, **changes) -> "Settings":
-        """The same settings with some changed. Raises InputError for a name they do not have, or another type."""
+        """The same settings with some changed. Raises InputError for a name they do not have,
+        or another type."""
         names = [f.name for f in dataclasses.fields(self)]
         for name, value in changes.items():
             require(
@@ -56,12 +62,14 @@ class Settings:
             )
             require(
                 alike and not (isinstance(value, bool) and not isinstance(old, bool)),
-                f"setting {name} must be of type {type(old).__name__}, like {old!r}; got {value!r}",
+                f"setting {name} must be of type {type(old).__name__}, like {old!r}; "
+                f"got {value!r}",
             )
         return dataclasses.replace(self, **changes)
 
     def differing(self, stored: dict) -> list[str]:
-        """Names of settings in which a stored JSON differs; see `added` for those that it does not hold."""
+        """Names of settings in which a stored JSON differs; see `added` for those that it does
+        not hold."""
         ours = self.as_json()
         neutral = {
             f.name: json.loads(json.dumps(f.metadata["neutral"]))
@@ -78,11 +86,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measure:
-    """One measured column of a table: what it means, its unit, and how far a recomputation may lie from it.
+    """One measured column of a table: what it means, its unit, and how far a recomputation may
+    lie from it.
 
-    A recomputed value agrees where |new - stored| <= atol |scale| + rtol |stored|. scale: the column of the same
-    table from whose rounding this number comes ("" for 1): a residual is compared on the scale of what was subtracted.
-    missing: NaN is a legal value (say in `meaning` when). clock: a clock decides it, so it is never compared.
+    A recomputed value agrees where |new - stored| <= atol |scale| + rtol |stored|. scale: the
+    column of the same table from whose rounding this number comes ("" for 1): a residual is
+    compared on the scale of what was subtracted.
+    missing: NaN is a legal value (say in `meaning` when). clock: a clock decides it, so it is
+    never compared.
     """
 
     meaning: str
@@ -97,13 +108,16 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of an experiment: a row for each combination of `keys`, a column for each measure.
+    """One table of an experiment: a row for each combination of `keys`, a column for each
+    measure.
 
-    keys: the columns that name a row, `seed` among them; the keys of the sweep's points lead by themselves.
-    measures: column name -> Measure. levels: key -> every value that it takes in each point, for keys that the
-    settings do not list. decided: key -> relative tolerance, for a number that the data decide, such as the step at
-    which a curve crosses a line: rows are matched in order where no equal key is found. ragged: seeds may have
-    different rows (such as trials that end at different steps).
+    keys: the columns that name a row, `seed` among them; the keys of the sweep's points lead by
+    themselves.
+    measures: column name -> Measure. levels: key -> every value that it takes in each point,
+    for keys that the settings do not list. decided: key -> relative tolerance, for a number
+    that the data decide, such as the step at which a curve crosses a line: rows are matched in
+    order where no equal key is found. ragged: seeds may have different rows (such as trials
+    that end at different steps).
     """
 
     keys: tuple[str, ...]
@@ -142,10 +156,11 @@ class Experiment:
     """One experiment of the book.
 
     id: such as "yang2024/fig2a"; item: what it reproduces; chapter: such as "ridge/unseen".
-    function: where (settings, point) -> {table name: table} stands, such as "studies.ridge.unseen.compute:fig2a".
-    quick, full, paper: settings of the profiles; paper is None where the paper states no setting.
-    unstated: settings that the paper leaves open. tables: declarations by name. verify: changes to `full` that make
-    it cheap to compute a part again.
+    function: where (settings, point) -> {table name: table} stands, such as
+    "studies.ridge.unseen.compute:fig2a". quick, full, paper: settings of the profiles; paper is
+    None where the paper states no setting.
+    unstated: settings that the paper leaves open. tables: declarations by name. verify: changes
+    to `full` that make it cheap to compute a part again.
     """
 
     id: str
@@ -160,7 +175,8 @@ class Experiment:
     verify: dict = field(default_factory=dict)
 
     def settings(self, profile: str, **changes) -> Settings:
-        """The settings of a profile, with changes. Raises InputError for an unknown profile or setting."""
+        """The settings of a profile, with changes. Raises InputError for an unknown profile or
+        setting."""
         require(
             profile in PROFILES,
             f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}",
@@ -178,7 +194,8 @@ class Experiment:
         return getattr(importlib.import_module(module), name)
 
     def deviations(self) -> list[dict]:
-        """Where `full` differs from the paper: dicts of setting, paper, full; empty where it does not.
+        """Where `full` differs from the paper: dicts of setting, paper, full; empty where it
+        does not.
 
         A setting that the paper leaves open is listed with paper = None.
         """

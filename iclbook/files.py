@@ -37,8 +37,9 @@ def _write_synced(path: Path, content: bytes) -> None:
 def publish(folder: Path, profile: str, files: dict[str, bytes]) -> None:
     """Replace the files of a profile by others, all at once.
 
-    They are written into a folder of their own, whose rename is the moment from which readers see them; then they are
-    copied into place. A publication that was stopped in between is finished by the next one, and read until then.
+    They are written into a folder of their own, whose rename is the moment from which readers
+    see them; then they are copied into place. A publication that was stopped in between is
+    finished by the next one, and read until then.
     """
     ready = ready_folder(folder, profile)
     _settle(folder, profile)

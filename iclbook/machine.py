@@ -11,47 +11,40 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 @functools.cache
 def processor() -> dict[str, str]:
-    """Processor model and the instruction sets in use: what can change the last bits of a number."""
+    """Processor model and the instruction sets in use: what can change the last bits of a
+    number."""
     import numpy as np
     import torch
+    from threadpoolctl import threadpool_info
 
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
-        )
+        model = next(line.partition(":")[2] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    active = f"torch {torch.backends.cpu.get_cpu_capability()}, numpy {simd[-1] if simd else 'baseline'}, {blas} {_blas_core()}"
-    return {"processor": model, "instruction_set": active}
-
-
-def _blas_core() -> str:
-    from threadpoolctl import threadpool_info
-
-    cores = {
-        found.get("architecture", "")
-        for found in threadpool_info()
-        if found["internal_api"] == "openblas"
-    }
-    return "/".join(sorted(cores)) or "unknown"
+    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found") or ["baseline"]
+    blas = [found for found in threadpool_info() if found["internal_api"] != "openmp"]
+    active = [f"torch {torch.backends.cpu.get_cpu_capability()}", f"numpy {simd[-1]}"]
+    active += [f"{found['internal_api']} {found.get('architecture')}" for found in blas]
+    return {"processor": model.strip(), "instruction_set": ", ".join(dict.fromkeys(active))}
 
 
 def machine() -> dict:
     """The machine: `processor`, architecture, cores, system. No host name."""
-    return processor() | {
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-    }
+    place = {"architecture": platform.machine(), "cores": os.cpu_count()}
+    return processor() | place | {"system": platform.system()}
 
 
 def in_words(machine: dict) -> str:
     """A stored machine as a figure's provenance line says it."""
     model = "" if machine["processor"] == "unknown" else f"{machine['processor']}, "
     return f"{model}{machine['architecture']}, {machine['cores']} cores, {machine['system']}"
+
+
+def described(*machines: dict) -> str:
+    """Machines with the instruction sets that were active there."""
+    words = (f"{in_words(m)} (instruction set {m['instruction_set']})" for m in machines)
+    return "; ".join(dict.fromkeys(words))
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Figures in one style: colour-blind-safe, readable on a dark page, with a line that says where the numbers come from."""
+"""Figures in one style: colour-blind-safe, readable on a dark page, with a line that says where
+the numbers come from."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -26,7 +27,8 @@ def figure(
 ) -> tuple[Figure, Axes]:
     """(figure, axes) with `rows` x `columns` panels; width and height of a panel in inches.
 
-    Sets seaborn's theme for the notebook, so that whatever is drawn next follows the book's style too.
+    Sets seaborn's theme for the notebook, so that whatever is drawn next follows the book's
+    style too.
     """
     sns.set_theme(style="ticks", palette=PALETTE, font_scale=0.85, rc=STYLE)
     return plt.subplots(
@@ -35,13 +37,17 @@ def figure(
 
 
 def finish(fig: Figure, *sources: Result | str) -> None:
-    """Write the provenance line below a figure: of stored or live results, or a string such as "drawn by code"."""
+    """Write the provenance line below a figure: of stored or live results, or a string such as
+    "drawn by code"."""
     lines = [source if isinstance(source, str) else source.provenance for source in sources]
     fig.supxlabel("\n".join(dict.fromkeys(lines)), fontsize=7, color="0.4", x=0.01, ha="left")
 
 
 def band(ax: Axes, table, y: str, x: str = "step", *, inner: float = 1.0, **kwargs) -> None:
-    """Median over seeds as a line; a band that holds the share `inner` of the seeds. table: one row a (seed, x)."""
+    """Median over seeds as a line; a band that holds the share `inner` of the seeds. table: one
+    row a (seed, x)."""
     found = bands(table, x, y, inner).sort_index()
     (line,) = ax.plot(found.index, found["median"], **kwargs)
-    ax.fill_between(found.index, found["low"], found["high"], color=line.get_color(), alpha=0.2, lw=0)
+    ax.fill_between(
+        found.index, found["low"], found["high"], color=line.get_color(), alpha=0.2, lw=0
+    )

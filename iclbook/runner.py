@@ -1,15 +1,10 @@
-"""Runs an experiment's sweep: one thread a point, several points at a time, resumable after any interruption."""
+"""Runs an experiment's sweep: one thread a point, several points at a time, resumable after any
+interruption."""
 
-import ast
 import dataclasses
-import functools
-import hashlib
-import importlib.util
 import inspect
-import io
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,23 +17,17 @@ from tqdm import tqdm
 
 from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings
-from iclbook.files import atomic_write, writing_to
-from iclbook.machine import machine, versions
-from iclbook.store import Result, Store, as_csv, duration
+from iclbook.files import writing_to
+from iclbook.machine import machine
+from iclbook.store import Result, Store, duration
 from iclbook.tables import arranged, compare
-
-MACHINERY = (
-    "iclbook.runner",
-    "iclbook.store",
-    "iclbook.checkpoint",
-    "iclbook.errors",
-    "iclbook.experiment",
-)
+from iclbook.unfinished import fingerprint, identity, keep, kept_point, point_name
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A sweep's tables by name, the seconds of each point, and the machines that computed them."""
+    """A sweep's tables by name, the seconds of each point, and the machines that computed
+    them."""
 
     tables: dict[str, pd.DataFrame]
     seconds: list[float]
@@ -48,10 +37,11 @@ class Computed:
 def compute_point(
     experiment: Experiment, settings: Settings, point: dict, checkpoint: Path | None = None
 ) -> tuple[dict[str, pd.DataFrame], float, dict]:
-    """(tables with the point's keys in front, seconds, machine) of one point, on one thread whatever the caller has.
+    """(tables with the point's keys in front, seconds, machine) of one point, on one thread
+    whatever the caller has.
 
-    checkpoint: where a function that takes a `checkpoint` may keep its state, so that an interrupted point goes on. The
-    seconds are those of all attempts that the result rests on.
+    checkpoint: where a function that takes a `checkpoint` may keep its state, so that an
+    interrupted point goes on. The seconds are those of all attempts that the result rests on.
     """
     import torch
 
@@ -84,27 +74,28 @@ def compute(
     """Compute the whole sweep.
 
     scheduler: the address of a dask cluster that computes the points in place of this machine.
-    partial: a folder in which each finished point is kept; points that stand there are not computed again. The
-    tables are built from the kept text, so that an interrupted run ends in the same bits as an undisturbed one.
+    partial: a folder in which each finished point is kept; points that stand there are not
+    computed again. The tables are built from the kept text, so that an interrupted run ends in
+    the same bits as an undisturbed one.
     """
     points = settings.points()
-    done = {i: kept for i, point in enumerate(points) if (kept := _kept(partial, point))}
+    done = {i: kept for i, point in enumerate(points) if (kept := kept_point(partial, point))}
     tasks = {
-        i: (experiment, settings, point, partial and partial / f"{_name(point)}.checkpoint")
+        i: (
+            experiment,
+            settings,
+            point,
+            partial and partial / f"{point_name(point)}.checkpoint",
+        )
         for i, point in enumerate(points)
         if i not in done
     }
-    bar = tqdm(
-        total=len(points),
-        initial=len(done),
-        desc=experiment.id,
-        unit="point",
-        disable=not progress,
-    )
-    with bar:
-        for i, found in _results(tasks, jobs, scheduler):
+    results = _results(tasks, jobs, scheduler)  # a cluster that is not there is noticed first
+    count = dict(total=len(points), initial=len(done), unit="point")
+    with tqdm(**count, desc=experiment.id, disable=not progress) as bar:
+        for i, found in results:
             if partial:
-                _keep(partial, points[i], *found)
+                keep(partial, points[i], *found)
             done[i] = found
             bar.update()
     every = [done[i] for i in range(len(points))]
@@ -127,12 +118,11 @@ def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tup
         from iclbook.cluster import completed
 
         experiment, settings, _, _ = next(iter(tasks.values()))
-        yield from completed(scheduler, on_worker, identity(experiment, settings), tasks)
-        return
+        return completed(scheduler, on_worker, identity(experiment, settings), tasks)
     parallel = joblib.Parallel(
         n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
     )
-    yield from parallel(joblib.delayed(_numbered)(i, *task) for i, task in tasks.items())
+    return parallel(joblib.delayed(_numbered)(i, *task) for i, task in tasks.items())
 
 
 def _numbered(number: int, *task) -> tuple[int, tuple]:
@@ -146,7 +136,8 @@ def on_worker(
     point: dict,
     checkpoint: Path | None,
 ):
-    """`compute_point` on a worker that computes what the caller would. A checkpoint needs the caller's folder."""
+    """`compute_point` on a worker that computes what the caller would. A checkpoint needs the
+    caller's folder."""
     from distributed import get_worker
 
     require(
@@ -155,7 +146,8 @@ def on_worker(
     )
     require(
         caller == identity(experiment, settings),
-        "a worker has other code or packages than this process; make them agree, then start the worker anew",
+        "a worker has other code or packages than this process; make them agree, then start "
+        "the worker anew",
     )
     seen = checkpoint if checkpoint and checkpoint.parent.is_dir() else None
     return compute_point(experiment, settings, point, seen)
@@ -175,8 +167,9 @@ def run(
 ) -> str:
     """Compute a profile and store it; returns "stored" or "already stored".
 
-    Raises InputError where another result stands in the way, and never replaces one unless `force`. A run that was
-    stopped goes on where it stopped, unless the code behind it has changed.
+    Raises InputError where another result stands in the way, and never replaces one unless
+    `force`. A run that was stopped goes on where it stopped, unless the code behind it has
+    changed.
     """
     settings = experiment.settings(
         profile, **(changes or {}), **({"seeds": seeds} if seeds else {})
@@ -197,7 +190,8 @@ def run(
         )
         require(
             same,
-            f"{store.named(sidecar)} holds seeds {meta['seeds']}; add --force to replace it, or --store DIR",
+            f"{store.named(sidecar)} holds seeds {meta['seeds']}; add --force to replace it, "
+            "or --store DIR",
         )
         return "already stored"
     partial = (
@@ -225,8 +219,8 @@ def live(experiment: Experiment, profile: str) -> Result:
 def verify(experiment: Experiment, store: Store) -> dict:
     """Compute a cheap part of the stored full result with today's code and compare.
 
-    Returns id, rows compared, rows that the store lacks, the worst deviation in units of the declared tolerances, ok,
-    and the machines: where it was stored, where it was computed again.
+    Returns id, rows compared, rows that the store lacks, the worst deviation in units of the
+    declared tolerances, ok, and the machines: where it was stored, where it was computed again.
     """
     stored = store.read(experiment, "full")
     settings = experiment.settings("full", **experiment.verify)
@@ -249,80 +243,3 @@ def verify(experiment: Experiment, store: Store) -> dict:
         "stored_on": store.meta(experiment, "full")["machines"],
         "computed_on": fresh.machines,
     }
-
-
-# --- unfinished work: kept points, and the fingerprint of what they depend on
-
-
-def _name(point: dict) -> str:
-    return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
-
-
-def _keep(
-    folder: Path, point: dict, tables: dict[str, pd.DataFrame], seconds: float, where: dict
-) -> None:
-    texts = {name: as_csv(table) for name, table in tables.items()}
-    content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
-    digest = hashlib.sha256(content).hexdigest().encode()
-    atomic_write(folder / f"{_name(point)}.point", digest + b"\n" + content)
-    (folder / f"{_name(point)}.checkpoint").unlink(missing_ok=True)
-
-
-def _kept(
-    folder: Path | None, point: dict
-) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
-    """What `_keep` kept of a point; None where there is none, or where it is not whole."""
-    path = folder and folder / f"{_name(point)}.point"
-    if not path or not path.exists():
-        return None
-    digest, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
-        return None
-    kept = json.loads(content)
-    if kept["machine"] != machine():
-        print(
-            f"the kept point {path.name} comes from another machine; the result will name both",
-            file=sys.stderr,
-        )
-    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-    tables = {name: read(io.StringIO(text)) for name, text in kept["tables"].items()}
-    return tables, kept["seconds"], kept["machine"]
-
-
-def identity(experiment: Experiment, settings: Settings) -> tuple:
-    """What two processes must share to compute the same."""
-    return fingerprint(experiment, settings), versions()
-
-
-def fingerprint(experiment: Experiment, settings: Settings) -> str:
-    """Names a run by its settings (seeds apart), the packages, and the code behind it, so that no stale point is used."""
-    module = experiment.function.partition(":")[0]
-    content = json.dumps([settings.as_json(), versions()]).encode() + code_behind(module)
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-@functools.cache
-def code_behind(module: str) -> bytes:
-    """The source of a module, of the machinery, and of every module of the project that they import, directly or not;
-    as it was when this process first asked."""
-    files, todo = {}, [module, *MACHINERY]
-    while todo:
-        name = todo.pop()
-        if name in files or name.partition(".")[0] not in ("iclbook", module.partition(".")[0]):
-            continue
-        try:
-            spec = importlib.util.find_spec(name)
-        except ModuleNotFoundError:
-            spec = None
-        if (
-            spec is None or spec.origin is None
-        ):  # `from package import name`, where the name is no module
-            continue
-        files[name] = Path(spec.origin).read_bytes()
-        for node in ast.walk(ast.parse(files[name])):
-            if isinstance(node, ast.Import):
-                todo += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return b"".join(files[name] for name in sorted(files))

@@ -1,6 +1,8 @@
-"""Stored results: `results/<id>/<profile>.<table>.csv` and `<profile>.json`, plain text, checked on every read.
+"""Stored results: `results/<id>/<profile>.<table>.csv` and `<profile>.json`, plain text,
+checked on every read.
 
-Only `read` and `write` import pandas, so that the states of all results can be listed in no time.
+Only `read` and `write` import pandas, so that the states of all results can be listed in no
+time.
 """
 
 import functools
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema
+
 from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import publish, ready_folder, writing_to
@@ -20,9 +24,31 @@ from iclbook.machine import in_words, versions
 FLOAT_FORMAT = "%.10g"
 
 
+def _object(**properties) -> dict:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+_MACHINE = _object(
+    processor=_TEXT, instruction_set=_TEXT, architecture=_TEXT, cores=_WHOLE, system=_TEXT
+)
+_TABLE = _object(rows=_WHOLE, columns={"type": "array"}, sha256=_TEXT)
+SIDECAR = _object(
+    settings={"type": "object"},
+    seeds={"type": "array", "items": _WHOLE, "minItems": 1, "uniqueItems": True},
+    tables={"type": "object", "additionalProperties": _TABLE, "minProperties": 1},
+    created={"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT"},
+    wall_seconds=_NUMBER,
+    point_seconds={"type": "array", "items": _NUMBER},
+    machines={"type": "array", "items": _MACHINE, "minItems": 1},
+    versions={"type": "object"},
+)
+
+
 @dataclass(frozen=True)
 class Result:
-    """The tables of an experiment, `result["name"]`, with the settings behind them and one line of provenance."""
+    """The tables of an experiment, `result["name"]`, with the settings behind them and one line
+    of provenance."""
 
     tables: "dict[str, pandas.DataFrame]"  # noqa: F821
     settings: Settings
@@ -35,22 +61,23 @@ class Result:
 
 
 def book_folder() -> Path | None:
-    """The book's folder: the one this package stands in or, where it is installed elsewhere, one around the working
-    folder; None where there is none."""
+    """The book's folder: the one this package stands in or, where it is installed elsewhere,
+    one around the working folder; None where there is none."""
     places = (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents)
     return next((place for place in places if (place / "_toc.yml").is_file()), None)
 
 
 class Store:
-    """The results under one folder: the book's own unless another is named (`--store`, `ICLBOOK_STORE`)."""
+    """The results under one folder: the book's own unless another is named (`--store`,
+    `ICLBOOK_STORE`)."""
 
     def __init__(self, root: Path | str | None = None):
         book = book_folder()
         named = root or os.environ.get("ICLBOOK_STORE") or (book and book / "results")
         require(
             bool(named),
-            "no book around this folder, so no results: run inside the book's folder, or name a folder of "
-            "results with --store DIR or ICLBOOK_STORE",
+            "no book around this folder, so no results: run inside the book's folder, or name "
+            "a folder of results with --store DIR or ICLBOOK_STORE",
         )
         self.book, self.root = book, Path(named).resolve()
         self.is_books_own = bool(book) and self.root == (book / "results").resolve()
@@ -74,7 +101,8 @@ class Store:
         return f"iclbook run {experiment.id} --profile {profile} --force{place}"
 
     def meta(self, experiment: Experiment, profile: str) -> dict:
-        """The JSON of a stored result. Raises InputError where it is missing, damaged or for other settings."""
+        """The JSON of a stored result. Raises InputError where it is missing, damaged or for
+        other settings."""
         return self._open(experiment, profile)[0]
 
     def is_stored(self, experiment: Experiment, profile: str = "full") -> bool:
@@ -86,21 +114,26 @@ class Store:
         return True
 
     def read(self, experiment: Experiment, profile: str = "full") -> Result:
-        """A stored result. Raises InputError, with the command that mends it, where it is not valid."""
+        """A stored result. Raises InputError, with the command that mends it, where it is not
+        valid."""
         import pandas as pd
 
         meta, texts = self._open(experiment, profile)
         as_table = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-        tables = {name: as_table(io.BytesIO(text)) for name, text in texts.items()}
+        tables = {
+            name: as_table(io.BytesIO(text)).astype(dict.fromkeys(declared.measures, float))
+            for (name, declared), text in zip(experiment.tables.items(), texts.values())
+        }
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
         when, seconds = meta["created"][:10], meta["wall_seconds"]
         where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))
-        line = f"loaded: {experiment.id} ({profile}), computed {when} in {duration(seconds)} of one-thread time on {where}"
+        took = f"in {duration(seconds)} of one-thread time on {where}"
+        line = f"loaded: {experiment.id} ({profile}), computed {when} {took}"
         return Result(tables, settings, line)
 
     def _open(self, experiment: Experiment, profile: str) -> tuple[dict, dict[str, bytes]]:
-        """(JSON, content of each table) of a valid result. A publication under way is read from its own folder, or
-        once more when it changed the files in between."""
+        """(JSON, content of each table) of a valid result. A publication under way is read from
+        its own folder, or once more when it changed the files in between."""
         folder = self.root / experiment.id
         for _ in range(20):
             ready = ready_folder(folder, profile)
@@ -127,41 +160,32 @@ class Store:
         require(text is not None, f"{self.named(sidecar)} is missing; {mend}")
         try:
             meta = json.loads(text)
-            settings, seeds = dict(meta["settings"]), list(meta["seeds"])
-            digests = {name: about["sha256"] for name, about in meta["tables"].items()}
-            _ = (
-                meta["created"][:10],
-                meta["wall_seconds"] + 0.0,
-                [in_words(m) for m in meta["machines"]],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            fault = f"{self.named(sidecar)} is not a result's JSON; restore the result's files, or {mend}"
-            raise InputError(fault) from None
+            jsonschema.validate(meta, SIDECAR)
+        except (ValueError, RecursionError, jsonschema.ValidationError):
+            fault = f"{self.named(sidecar)} is not a result's JSON"
+            raise InputError(f"{fault}; restore the result's files, or {mend}") from None
+        settings, seeds = meta["settings"], meta["seeds"]
+        digests = {name: about["sha256"] for name, about in meta["tables"].items()}
         differ = experiment.settings(profile).differing(settings)
-        require(
-            not differ,
-            f"{self.named(sidecar)} was computed with other settings ({', '.join(differ)}); {mend}",
-        )
+        other = f"{self.named(sidecar)} was computed with other settings"
+        require(not differ, f"{other} ({', '.join(differ)}); {mend}")
         wanted = len(experiment.settings(profile).seeds)
         require(
             len(seeds) >= wanted,
             f"{self.named(sidecar)} holds {len(seeds)} seeds, {wanted} are wanted; {mend}",
         )
-        same = digests.keys() == experiment.tables.keys()
+        held = f"{self.named(sidecar)} holds the tables {', '.join(digests)}"
         require(
-            same,
-            f"{self.named(sidecar)} holds the tables {', '.join(digests)}, not those declared; {mend}",
+            digests.keys() == experiment.tables.keys(), f"{held}, not those declared; {mend}"
         )
         texts = {}
-        for name, digest in digests.items():
+        for name in experiment.tables:
             csv = self.file(experiment, profile, name)
             content = _bytes(place / csv.name)
             require(content is not None, f"{self.named(csv)} is missing; {mend}")
+            damaged = f"{self.named(csv)} is damaged (SHA-256 differs from its JSON)"
             found = hashlib.sha256(content).hexdigest()
-            require(
-                found == digest,
-                f"{self.named(csv)} is damaged (SHA-256 differs from its JSON); restore it, or {mend}",
-            )
+            require(found == digests[name], f"{damaged}; restore it, or {mend}")
             texts[name] = content
         return meta, texts
 
@@ -173,8 +197,8 @@ class Store:
         computed,
         force: bool = False,
     ) -> None:
-        """Store a `runner.Computed`; one rename publishes all its files. Raises InputError where a result stands
-        already, unless `force`."""
+        """Store a `runner.Computed`; one rename publishes all its files. Raises InputError
+        where a result stands already, unless `force`."""
         from iclbook.tables import arranged
 
         sidecar = self.file(experiment, profile)

@@ -10,7 +10,8 @@ from iclbook.experiment import Experiment, Settings, Table
 def arranged(
     experiment: Experiment, tables: dict[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
-    """The tables in declared order, columns too. Raises InputError where names, columns or keys are not as declared."""
+    """The tables in declared order, columns too. Raises InputError where names, columns or keys
+    are not as declared."""
     unknown = sorted(tables.keys() - experiment.tables.keys())
     require(not unknown, f"{experiment.id} returns undeclared tables: {', '.join(unknown)}")
     found = {}
@@ -31,15 +32,16 @@ def arranged(
         require(
             not twice.any(), f"{label}: the same key twice, first in row {int(twice.argmax())}"
         )
-        found[name] = table[declared.columns].reset_index(drop=True)
+        numbers = dict.fromkeys(declared.measures, float)
+        found[name] = table[declared.columns].astype(numbers).reset_index(drop=True)
     return found
 
 
 def faults(
     experiment: Experiment, settings: Settings, tables: dict[str, pd.DataFrame]
 ) -> list[str]:
-    """What keeps tables from being a complete sweep of `settings`, one line each: points, levels, seeds or numbers
-    that are missing. What a check judges must have none."""
+    """What keeps tables from being a complete sweep of `settings`, one line each: points,
+    levels, seeds or numbers that are missing. What a check judges must have none."""
     found = []
     points = pd.DataFrame(settings.points())
     for name, declared in experiment.tables.items():
@@ -73,7 +75,8 @@ def faults(
 
 
 def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:
-    """(rows of `fresh` that `stored` lacks, worst deviation in units of the declared tolerance)."""
+    """(rows of `fresh` that `stored` lacks, worst deviation in units of the declared
+    tolerance)."""
     both = _matched(declared, fresh, stored)
     missing = int((both["_merge"] != "both").sum())
     both, worst = both[both["_merge"] == "both"], 0.0
@@ -91,8 +94,9 @@ def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple
 
 
 def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """`fresh` beside `stored`, measures with the suffixes _new and _old; keys that data decide are matched in order
-    where they are not equal, if they lie within their relative tolerance."""
+    """`fresh` beside `stored`, measures with the suffixes _new and _old; keys that data decide
+    are matched in order where they are not equal, if they lie within their relative
+    tolerance."""
     keys = list(declared.keys)
     named = [
         table.set_index(keys).add_suffix(side).reset_index()

@@ -1,4 +1,5 @@
-"""The one training loop of the book: a generator of step numbers, so that whoever trains decides what to look at."""
+"""The one training loop of the book: a generator of step numbers, so that whoever trains
+decides what to look at."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,10 +18,12 @@ def descend(
     first: int = 0,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> Iterator[int]:
-    """Take the steps first .. steps - 1; yield each step number in `at` before that step, `steps` at the end.
+    """Take the steps first .. steps - 1; yield each step number in `at` before that step,
+    `steps` at the end.
 
-    gradient: writes every parameter's gradient and returns the loss; see `by_autograd`. Leaving the loop stops the
-    training. Raises InputError when the loss is no longer finite (looked at every 100 steps).
+    gradient: writes every parameter's gradient and returns the loss; see `by_autograd`. Leaving
+    the loop stops the training. Raises InputError when the loss is no longer finite (looked at
+    every 100 steps).
     """
     wanted = set(at)
     for step in range(first, steps + 1):
@@ -39,7 +42,8 @@ def descend(
 def by_autograd(
     loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer
 ) -> Callable[[], Tensor]:
-    """A `gradient` for `descend`: evaluate `loss()`, a scalar on a fresh batch, and differentiate it."""
+    """A `gradient` for `descend`: evaluate `loss()`, a scalar on a fresh batch, and
+    differentiate it."""
 
     def gradient() -> Tensor:
         value = loss()
@@ -51,7 +55,8 @@ def by_autograd(
 
 
 def log_steps(steps: int, per_decade: int = 12) -> list[int]:
-    """Step numbers 0, 1, 2, ... up to `steps`, about evenly spaced on a log scale; `steps` itself is included.
+    """Step numbers 0, 1, 2, ... up to `steps`, about evenly spaced on a log scale; `steps`
+    itself is included.
 
     The grid does not depend on `steps`, so that a shorter run records a prefix of a longer one.
     """

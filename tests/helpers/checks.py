@@ -1,31 +1,49 @@
-"""Checks on the book's files. Each returns a list of faults, one line each; an empty list means sound."""
+"""Checks on the book's files. Each returns a list of faults, one line each; an empty list means
+sound."""
 
 import ast
 import copy
+import io
 import json
 import os
 import re
+import tokenize
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 from bs4 import BeautifulSoup
 
-LINE_LIMIT = 250
+COLUMNS = 96
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PRINTS = re.compile(r"(?<![.\w])(?:table|deviations|claims_of|display)\(")
 DRAWS = re.compile(r"\bplots\.\w+\(|\bplt\.(?!style|rc|close)\w+\(|\bsns\.\w+\(")
 
-# Layers of iclbook, lowest first: a module may import from its own layer and from the ones below.
+# Layers, lowest first: a module may import from its own layer and from those below. The names
+# are of the project's modules, the longest that fits; `iclbook` never imports a study.
 LAYERS = (
-    ("errors",),
-    ("ridge", "dual", "bridge"),
-    ("settings",),
-    ("experiments",),
-    ("store", "claims", "plots", "drawing", "cluster"),
-    ("runner",),
-    ("chapter", "cli", "__main__"),
+    ("iclbook", "iclbook.errors"),
+    ("iclbook.training",),
+    ("iclbook.ridge", "iclbook.dual", "iclbook.bridge"),
+    ("iclbook.experiment", "iclbook.files", "iclbook.machine", "iclbook.statistics"),
+    ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
+    ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
+    ("iclbook.cluster",),
+    ("iclbook.runner",),
+    ("iclbook.chapter", "iclbook.cli", "iclbook.__main__"),
 )
+# What a file of a study may import, beside libraries and files of its own kind elsewhere.
+STUDY_FILES = {
+    "settings": ("iclbook.experiment", "iclbook.errors"),
+    "tables": ("iclbook.claim", "iclbook.errors", "iclbook.statistics"),
+    "compute": (
+        *("iclbook.ridge", "iclbook.dual", "iclbook.bridge"),
+        *("iclbook.training", "iclbook.errors", "iclbook.checkpoint"),
+    ),
+}
+LIGHT = {"settings": ("torch", "pandas", "numpy"), "tables": ("torch",)}
+CODE_LINES = {"iclbook": 3_300, "module": 300, "study file": 400, "function": 60}
 VAGUE_NAMES = {
     "utils",
     "util",
@@ -38,7 +56,8 @@ VAGUE_NAMES = {
     "core",
 }
 
-# What a published file must not hold: folders of one machine, options that name a package index.
+# What a published file must not hold: folders of one machine, options that name a package
+# index.
 PRIVATE = re.compile(
     r"(?<![\w.~$)\]}/-])/(?:home|Users|root|work|tmp|opt|mnt)/\w|\b[A-Z]:\\\\?Users\b"
     r"|--(?:extra-)?index-url|--find-(?:links)|https?://\S+/(?:simple|whl)\b"
@@ -49,7 +68,8 @@ PRIVATE = re.compile(
 
 
 def notebook_faults(path: Path) -> list[str]:
-    """A chapter has no outputs and no counts, kernel python3, nbformat 4.5 and unique cell ids."""
+    """A chapter has no outputs and no counts, kernel python3, nbformat 4.5 and unique cell
+    ids."""
     try:
         raw = json.loads(
             path.read_text(encoding="utf-8")
@@ -69,13 +89,21 @@ def notebook_faults(path: Path) -> list[str]:
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
             faults.append(f"{path.name}: cell {number} keeps outputs; run make strip")
-        if not "".join(cell.source).strip():
+        source = "".join(cell.source)
+        if not source.strip():
             faults.append(f"{path.name}: cell {number} is empty")
+        if cell.cell_type == "code":
+            wide = [line for line in source.splitlines() if len(line) > COLUMNS]
+            if wide:
+                faults.append(f"{path.name}: cell {number} is wider than {COLUMNS} columns")
+            if re.search(r"(?m)^\s*\w+ = lambda\b|# fmt: ", source):
+                faults.append(f"{path.name}: cell {number} names a lambda or skips formatting")
     return faults
 
 
 def figure_faults(path: Path) -> list[str]:
-    """Every cell that draws carries a caption, a name to refer to, and a text for who cannot see it."""
+    """Every cell that draws carries a caption, a name to refer to, and a text for who cannot
+    see it."""
     faults, names = [], []
     for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
         settings = cell.metadata.get("mystnb", {})
@@ -97,7 +125,8 @@ def figure_faults(path: Path) -> list[str]:
             )
         if PRINTS.search(cell.source):
             faults.append(
-                f"{path.name}: cell {number} draws and prints a table, which would share the caption; split it"
+                f"{path.name}: cell {number} draws and prints a table, which would share the "
+                "caption; split it"
             )
     repeated = {name for name in names if names.count(name) > 1}
     return faults + [f"{path.name}: figure name {name!r} repeats" for name in sorted(repeated)]
@@ -107,10 +136,13 @@ def figure_faults(path: Path) -> list[str]:
 
 
 LOADING = {
-    "audio": ["src"], "embed": ["src"], "iframe": ["src"], "img": ["src", "srcset"], "input": ["src"],
-    "script": ["src"], "source": ["src", "srcset"], "track": ["src"], "video": ["src", "poster"],
-    "image": ["href", "xlink:href"], "link": ["href"], "object": ["data"], "use": ["href", "xlink:href"],
-}  # fmt: skip
+    **dict.fromkeys(("audio", "embed", "iframe", "input", "script", "track"), ("src",)),
+    **dict.fromkeys(("img", "source"), ("src", "srcset")),
+    **dict.fromkeys(("image", "use"), ("href", "xlink:href")),
+    "link": ("href",),
+    "object": ("data",),
+    "video": ("src", "poster"),
+}
 LOAD_NOTHING = {
     "author",
     "canonical",
@@ -128,7 +160,8 @@ CSS_LOADS = re.compile(r"""url\(\s*['"]?([^'")]+)|@import\s+['"]([^'"]+)""", re.
 
 
 def outside_faults(html: Path) -> list[str]:
-    """No page or style sheet under `html` loads from another host. Links that a reader clicks are free."""
+    """No page or style sheet under `html` loads from another host. Links that a reader clicks
+    are free."""
     wanted = [
         (page, address) for page, soup in _pages(html).items() for address in _loaded(soup)
     ]
@@ -172,7 +205,8 @@ def _css_loaded(text: str) -> list[str]:
 
 
 def link_faults(html: Path) -> list[str]:
-    """Every link, image and script inside the book leads to a file, and every #anchor to an id on it."""
+    """Every link, image and script inside the book leads to a file, and every #anchor to an id
+    on it."""
     pages = _pages(html)
     anchors = {
         page: {tag[key] for key in ("id", "name") for tag in soup.find_all(attrs={key: True})}
@@ -202,54 +236,112 @@ def private_faults(text: str, name: str) -> list[str]:
     return [f"{name}: {match!r} does not belong in a published file" for match in found]
 
 
-# --- package
+# --- package and studies
+
+
+def code_lines(path: Path) -> list[int]:
+    """Numbers of the lines that hold code: no blank lines, comments or docstrings."""
+    source = path.read_text(encoding="utf-8")
+    held = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING):
+            held |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            held -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sorted(held)
 
 
 def layer_of(name: str) -> int:
-    """Layer of a module such as 'iclbook.ridge.prompt'; the package itself is the lowest."""
-    parts = name.split(".")
-    if len(parts) == 1:
-        return 0
-    return next((level for level, names in enumerate(LAYERS) if parts[1] in names), -1)
+    """Layer of a module such as 'iclbook.ridge.prompt', by the longest name listed, or -1."""
+    fitting = [
+        (len(known), level)
+        for level, names in enumerate(LAYERS)
+        for known in names
+        if name == known or (known != "iclbook" and name.startswith(f"{known}."))
+    ]
+    return max(fitting)[1] if fitting else -1
 
 
-def imported_names(path: Path, package: str) -> set[str]:
-    """Dotted names of what a file imports from `package`, whatever the depth at which the import stands."""
+def imported_modules(path: Path, root: Path) -> set[str]:
+    """Modules of the project that a file imports, at whatever depth the import stands."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level:
             found.add("." * node.level)
-    return {name for name in found if name.split(".")[0] in (package, "")}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                place = root / whole.replace(".", "/")
+                is_module = place.is_dir() or place.with_suffix(".py").is_file()
+                found.add(whole if is_module else node.module)
+    return {name for name in found if name.split(".")[0] in ("iclbook", "studies", "")}
 
 
-def package_faults(package: Path) -> list[str]:
-    """Arrows point one way, module names say something, and no module is longer than the limit."""
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def length_faults(path: Path, name: str, limit: int) -> list[str]:
+    """No file and no function longer than allowed."""
     faults = []
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        length = len(path.read_text(encoding="utf-8").splitlines())
-        if length > LINE_LIMIT:
-            faults.append(f"{name}: {length} lines, more than {LINE_LIMIT}")
-        if parts[-1] in VAGUE_NAMES:
+    length = len(path.read_text(encoding="utf-8").splitlines())
+    if length > limit:
+        faults.append(f"{name}: {length} lines, more than {limit}")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            if length > CODE_LINES["function"]:
+                faults.append(f"{name}: {node.name} has {length} lines")
+    return faults
+
+
+def package_faults(root: Path) -> list[str]:
+    """In `root/iclbook`: arrows point one way, names say something, nothing is too long."""
+    faults = []
+    for path in sorted((root / "iclbook").rglob("*.py")):
+        name = module_name(path, root)
+        faults += length_faults(path, name, CODE_LINES["module"])
+        if path.stem in VAGUE_NAMES:
             faults.append(f"{name}: the name does not say what the module holds")
         if layer_of(name) < 0:
-            faults.append(f"{name}: belongs to no layer; name one in tests/tooling/checks.py")
+            faults.append(f"{name}: belongs to no layer; name one in tests/helpers/checks.py")
             continue
-        for target in sorted(imported_names(path, package.name)):
+        for target in sorted(imported_modules(path, root)):
             if not target.split(".")[0]:
-                faults.append(f"{name}: relative import; write {package.name}. in full")
+                faults.append(f"{name}: relative import; write iclbook. in full")
+            elif target.startswith("studies"):
+                faults.append(f"{name}: imports a study, {target}")
             elif layer_of(target) > layer_of(name):
                 faults.append(f"{name}: imports {target} from a higher layer")
     return faults
 
 
+def study_faults(root: Path) -> list[str]:
+    """In `root/studies`: each file imports only what its kind may, and is not too long."""
+    faults = []
+    for path in sorted((root / "studies").rglob("*.py")):
+        name = module_name(path, root)
+        faults += length_faults(path, name, CODE_LINES["study file"])
+        if path.stem in ("__init__", "catalogue"):
+            continue
+        allowed = STUDY_FILES.get(path.stem, STUDY_FILES["compute"])
+        for target in sorted(imported_modules(path, root)):
+            same_kind = target.startswith("studies.") and (
+                target.split(".")[-1] not in STUDY_FILES or target.split(".")[-1] == path.stem
+            )
+            fits = any(target == known or target.startswith(f"{known}.") for known in allowed)
+            if not (same_kind or fits):
+                faults.append(f"{name}: {path.stem} may not import {target}")
+    return faults
+
+
 def pin_faults(text: str) -> list[str]:
-    """Every line of a requirements file is a comment, an exact pin (with an optional marker) or '-e .'."""
+    """Every line of a requirements file is a comment, an exact pin (with an optional marker) or
+    '-e .'."""
     pin = re.compile(r"#.*|-e \.|[A-Za-z0-9._-]+==[A-Za-z0-9.!]+( ; .+)?|")
     return [
         f"not an exact pin: {line}" for line in text.splitlines() if not pin.fullmatch(line)

@@ -28,7 +28,8 @@ def altered(result: Result, **changes: Callable[[pd.DataFrame], pd.DataFrame]) -
 
 
 def verdict(claim_id: str, results: dict[str, Result]) -> str:
-    """What the claim's check returns, or "refused" where it takes the results for no complete sweep."""
+    """What the claim's check returns, or "refused" where it takes the results for no complete
+    sweep."""
     try:
         return CLAIMS[claim_id].judge(results).verdict
     except InputError:

@@ -1,4 +1,5 @@
-"""Random prompts for part II: any widths, norms from 0 to 20, zero vectors, one demonstration."""
+"""Random prompts for part II: any widths, norms from 0 to 20, zero vectors, one
+demonstration."""
 
 import torch
 from hypothesis import settings
@@ -21,7 +22,8 @@ def vectors(shape, norm, generator, dtype=torch.float64):
 
 @st.composite
 def prompts(draw, batches=((), (2,), (2, 3))):
-    """Return keys (..., N + 1, d), values (..., N + 1, d_v), query (..., 1, d), generator; N in 1..40."""
+    """Return keys (..., N + 1, d), values (..., N + 1, d_v), query (..., 1, d), generator; N in
+    1..40."""
     g = gen(draw(SEEDS))
     batch, N = draw(st.sampled_from(batches)), draw(st.integers(1, 40))
     d, d_v = draw(st.integers(1, 12)), draw(st.integers(1, 12))
@@ -35,5 +37,6 @@ def prompts(draw, batches=((), (2,), (2, 3))):
 
 
 def gap(found, wanted, scale):
-    """The largest difference relative to `scale`, itself bounded away from 0 by float64's smallest number."""
+    """The largest difference relative to `scale`, itself bounded away from 0 by float64's
+    smallest number."""
     return ((found - wanted).abs() / (scale + 1e-300)).max().item()

@@ -1,6 +1,8 @@
-"""Results made false in general ways. No claim's check may call one reproduced, or better than it is recorded.
+"""Results made false in general ways. No claim's check may call one reproduced, or better than
+it is recorded.
 
-A falsification that leaves a claim true is exempt: `exempt = {"groups swapped" = "why"}` in its entry of claims.toml.
+A falsification that leaves a claim true is exempt: `exempt = {"groups swapped" = "why"}` in its
+entry of claims.toml.
 """
 
 from collections.abc import Iterator
@@ -21,7 +23,8 @@ def measures_of(declared: Table) -> list[str]:
 
 
 def by_time(table: pd.DataFrame, declared: Table):
-    """The rows of each curve over `step`, in time order; nothing where the table has no step."""
+    """The rows of each curve over `step`, in time order; nothing where the table has no
+    step."""
     others = [key for key in declared.keys if key != "step"]
     if "step" in declared.keys:
         for _, curve in table.sort_values("step", kind="stable").groupby(others, sort=False):
@@ -30,21 +33,29 @@ def by_time(table: pd.DataFrame, declared: Table):
 
 def time_reversed(table, declared, random):
     for rows in by_time(table, declared):
-        table.loc[rows, measures_of(declared)] = table.loc[rows[::-1], measures_of(declared)].to_numpy()
+        table.loc[rows, measures_of(declared)] = table.loc[
+            rows[::-1], measures_of(declared)
+        ].to_numpy()
     return table
 
 
 def ends_high(table, declared, random):
     for rows in by_time(table, declared):
         for name in measures_of(declared):
-            table.loc[rows[len(rows) // 2 :], name] = 1e3 * (1 + table.loc[rows, name].abs().max())
+            table.loc[rows[len(rows) // 2 :], name] = 1e3 * (
+                1 + table.loc[rows, name].abs().max()
+            )
     return table
 
 
 def groups_swapped(table, declared, random):
     for key in declared.keys:
         levels = table[key].drop_duplicates().tolist()
-        if key not in ("seed", "step") and len(levels) > 1 and isinstance(levels[0], str | bool | np.bool_):
+        if (
+            key not in ("seed", "step")
+            and len(levels) > 1
+            and isinstance(levels[0], str | bool | np.bool_)
+        ):
             table[key] = table[key].map(dict(zip(levels, [*levels[1:], levels[0]])))
     return table
 

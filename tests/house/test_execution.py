@@ -1,4 +1,5 @@
-"""The build executes every notebook each time, two at a time, and fails where a cell fails or complains."""
+"""The build executes every notebook each time, two at a time, and fails where a cell fails or
+complains."""
 
 import os
 import shutil
@@ -9,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from checks import KERNEL
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tooling.checks import KERNEL
 
 BOOK = Path(__file__).parents[2]
 MEET = """import time, pathlib
@@ -23,7 +24,8 @@ while not pathlib.Path("{other}").exists():
 
 @pytest.fixture
 def build(tmp_path):
-    """Build a book of the given notebooks (name -> code cells) with the book's own configuration and extensions."""
+    """Build a book of the given notebooks (name -> code cells) with the book's own
+    configuration and extensions."""
     for name in ("_ext", "assets"):
         shutil.copytree(BOOK / name, tmp_path / name)
     (tmp_path / "references.bib").touch()

@@ -1,12 +1,13 @@
-"""Every chapter is stored in canonical form and describes its figures; the checks see each kind of fault."""
+"""Every chapter is stored in canonical form and describes its figures; the checks see each kind
+of fault."""
 
 import json
 from pathlib import Path
 
 import nbformat
 import pytest
+from checks import KERNEL, figure_faults, notebook_faults
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from tooling.checks import KERNEL, figure_faults, notebook_faults
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "chapters").rglob("*.ipynb"))
 CHAPTERS = [path for path in CHAPTERS if ".ipynb_checkpoints" not in path.parts]

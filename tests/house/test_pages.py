@@ -13,8 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from checks import KERNEL, link_faults, outside_faults, private_faults
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from tooling.checks import KERNEL, link_faults, outside_faults, private_faults
 
 BOOK = Path(__file__).parents[2]
 BUILT = BOOK / "_build" / "html"
@@ -39,12 +39,16 @@ Prove {prf:ref}`lem-small`; see {numref}`fig-small`.
 Look.
 ```
 """
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture(scope="session")
 def small_book(tmp_path_factory):
-    """The HTML folder of a two-page book, built without a warning and without running a notebook."""
+    """The HTML folder of a two-page book, built without a warning and without running a
+    notebook."""
     source = tmp_path_factory.mktemp("book")
     for name in ("_ext", "assets"):
         shutil.copytree(BOOK / name, source / name)
@@ -135,7 +139,8 @@ def site(tmp_path):
     (tmp_path / "second.html").write_text('<h1 id="there">Second</h1>')
 
     def write(head="", body=""):
-        links = '<a href="second.html#there">in</a><a href="https://example.org">out</a><a href="#top">up</a>'
+        links = '<a href="second.html#there">in</a><a href="https://example.org">out</a>'
+        links += '<a href="#top">up</a>'
         style = '<link rel="stylesheet" href="local.css?v=1">'
         page = f'{style}{head}<body id="top"><img src="dot.png">{links}{body}</body>'
         (tmp_path / "first.html").write_text(page)

@@ -1,4 +1,5 @@
-"""The repository's own rules: layers of the package, pins, vendored files, nothing private in a file."""
+"""The repository's own rules: layers of the package, pins, vendored files, nothing private in a
+file."""
 
 import hashlib
 import importlib.metadata
@@ -10,30 +11,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tooling.checks import LINE_LIMIT, package_faults, pin_faults, private_faults
+from checks import (
+    CODE_LINES,
+    LIGHT,
+    code_lines,
+    package_faults,
+    pin_faults,
+    private_faults,
+    study_faults,
+)
 
 BOOK = Path(__file__).parents[2]
 NOT_OURS = {"_build", "vendor", "__pycache__"}
-HIDDEN_BUT_OURS = {
-    ".ci",
-    ".github",
-    ".gitignore",
-}  # every other hidden file or folder is some tool's own
-TEXT = {
-    ".py",
-    ".md",
-    ".ipynb",
-    ".toml",
-    ".yml",
-    ".txt",
-    ".cff",
-    ".bib",
-    ".css",
-    ".js",
-    ".json",
-    ".csv",
-    "",
-}
+# Every other hidden file or folder is some tool's own.
+HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".gitattributes"}
+CODE = {".py", ".toml", ".yml", ".css", ".js", ""}
+TEXT = CODE | {".md", ".ipynb", ".txt", ".cff", ".bib", ".json", ".csv"}
 
 
 def published_files():
@@ -49,56 +42,96 @@ def published_files():
             yield path
 
 
-def test_package_keeps_its_layers():
-    assert package_faults(BOOK / "iclbook") == []
+def test_package_keeps_its_layers_and_its_size():
+    assert package_faults(BOOK) == []
+
+
+def test_studies_import_only_what_their_kind_may():
+    assert study_faults(BOOK) == []
+
+
+def test_the_helper_is_thin():
+    lines = sum(len(code_lines(path)) for path in (BOOK / "iclbook").rglob("*.py"))
+    assert lines <= CODE_LINES["iclbook"]
+
+
+def test_code_lines_leave_out_blanks_comments_and_docstrings(tmp_path):
+    text = '"""Module.\n\nMore."""\n\nx = 1  # why\n# comment\n\n\ndef f():\n    """Doc."""\n'
+    (tmp_path / "a.py").write_text(text + '    return """\nkept\n"""\n')
+    assert code_lines(tmp_path / "a.py") == [5, 9, 11, 12, 13]
+
+
+LONG = CODE_LINES["module"] + 1
 
 
 @pytest.mark.parametrize(
     ("file", "text", "fault"),
     [
-        ("ridge/heads.py", "from iclbook.experiments import ridge\n", "higher layer"),
-        ("ridge/heads.py", "def f():\n    import iclbook.store\n", "higher layer"),
-        ("claims/ridge.py", "from iclbook import cli\n", "higher layer"),
-        ("ridge/heads.py", "from . import model\n", "relative import"),
-        ("ridge/heads.py", "x = 1\n" * (LINE_LIMIT + 1), "lines"),
-        ("ridge/utils.py", "x = 1\n", "does not say"),
-        ("extra/heads.py", "x = 1\n", "no layer"),
+        ("iclbook/ridge/heads.py", "from iclbook.experiment import x\n", "higher layer"),
+        ("iclbook/ridge/heads.py", "def f():\n    import iclbook.store\n", "higher layer"),
+        ("iclbook/store.py", "from iclbook.cli import main\n", "higher layer"),
+        ("iclbook/runner.py", "from studies.ridge.heads import settings\n", "imports a study"),
+        ("iclbook/ridge/heads.py", "from . import model\n", "relative import"),
+        ("iclbook/ridge/heads.py", "x = 1\n" * LONG, "lines"),
+        ("iclbook/ridge/heads.py", "def f():\n" + "    x = 1\n" * 60, "f has 61 lines"),
+        ("iclbook/ridge/utils.py", "x = 1\n", "does not say"),
+        ("iclbook/extra/heads.py", "x = 1\n", "no layer"),
+        ("studies/ridge/heads/settings.py", "from iclbook import runner\n", "may not import"),
+        (
+            "studies/ridge/heads/tables.py",
+            "from iclbook.ridge import heads\n",
+            "may not import",
+        ),
+        (
+            "studies/ridge/heads/tables.py",
+            "from studies.ridge.heads import compute\n",
+            "may not",
+        ),
+        (
+            "studies/ridge/heads/compute.py",
+            "from iclbook.store import Store\n",
+            "may not import",
+        ),
+        ("studies/ridge/heads/compute.py", "x = 1\n" * 401, "401 lines"),
     ],
 )
-def test_fault_in_a_package_is_seen(tmp_path, file, text, fault):
-    path = tmp_path / "iclbook" / file
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    assert [fault in line for line in package_faults(tmp_path / "iclbook")] == [True]
+def test_fault_in_the_code_is_seen(tmp_path, file, text, fault):
+    for folder in ("iclbook/ridge", "iclbook/extra", "studies/ridge/heads"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("runner", "store", "experiment", "cli", "ridge/heads"):
+        (tmp_path / f"iclbook/{name}.py").write_text("")
+    for name in ("settings", "tables", "compute"):
+        (tmp_path / f"studies/ridge/heads/{name}.py").write_text("")
+    assert package_faults(tmp_path) + study_faults(tmp_path) == []
+    (tmp_path / file).write_text(text)
+    found = package_faults(tmp_path) + study_faults(tmp_path)
+    assert [fault in line for line in found] == [True]
 
 
-def test_sound_package_passes(tmp_path):
-    for file, text in {
-        "errors.py": "import math\n",
-        "ridge/heads.py": "from iclbook.errors import InputError\n",
-        "cli.py": "from iclbook import store\n",
-    }.items():
-        path = tmp_path / "iclbook" / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert package_faults(tmp_path / "iclbook") == []
-
-
-@pytest.mark.parametrize(
-    ("package", "heavy"), [("settings", ["torch", "pandas", "numpy"]), ("claims", ["torch"])]
-)
-def test_light_packages_stay_light(package, heavy):
-    """Importing every module of a light package pulls in none of the heavy ones."""
-    folder = BOOK / "iclbook" / package
-    names = [
-        ".".join(path.relative_to(BOOK).with_suffix("").parts)
-        for path in sorted(folder.rglob("*.py"))
-    ]
-    names = [name.removesuffix(".__init__") for name in names]
+@pytest.mark.parametrize("kind", LIGHT)
+def test_light_files_of_studies_stay_light(kind):
+    """Importing every file of a light kind pulls in none of the heavy packages."""
+    files = sorted((BOOK / "studies").rglob(f"{kind}.py"))
+    names = [".".join(path.relative_to(BOOK).with_suffix("").parts) for path in files]
     code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
-    code += f"print(*set({heavy}) & sys.modules.keys())"
+    code += f"print(*set({LIGHT[kind]}) & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=BOOK)
     assert (run.returncode, run.stdout.strip()) == (0, ""), run.stdout + run.stderr
+
+
+def test_python_files_are_formatted_and_lint_clean():
+    places = ["iclbook", "studies", "tests", "benchmarks", "_ext"]
+    for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *places], cwd=BOOK, capture_output=True
+        )
+        assert run.returncode == 0, (run.stdout + run.stderr).decode()
+
+
+def test_no_python_file_escapes_the_formatter():
+    mark = "# fmt" + ": "
+    files = [path for path in published_files() if path.suffix == ".py"]
+    assert [path.name for path in files if mark in path.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-lab.txt"])

@@ -1,13 +1,14 @@
-"""A small experiment to run for real, a store of its own, and a command that must be refused."""
+"""A small experiment to run for real, a store of its own, and a command that must be
+refused."""
 
 import dataclasses
 import sys
 
 import pytest
 
+from iclbook.catalogue import find
 from iclbook.cli import main
 from iclbook.store import Store
-from studies.catalogue import find
 
 
 @pytest.fixture
@@ -17,7 +18,8 @@ def store(tmp_path):
 
 @pytest.fixture
 def refusal(monkeypatch, capsys):
-    """Run a command in this process that must be refused; returns its one line on standard error."""
+    """Run a command in this process that must be refused; returns its one line on standard
+    error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["iclbook", *arguments])

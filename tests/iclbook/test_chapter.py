@@ -1,4 +1,5 @@
-"""What chapters call: profiles, differences from the paper, verdicts that must agree, figures."""
+"""What chapters call: profiles, differences from the paper, verdicts that must agree,
+figures."""
 
 import dataclasses
 

@@ -1,4 +1,5 @@
-"""Checkpoints inside a point: whole, at most every so often, handed out by the runner and cleared away."""
+"""Checkpoints inside a point: whole, at most every so often, handed out by the runner and
+cleared away."""
 
 import time
 
@@ -6,27 +7,29 @@ import pandas as pd
 import pytest
 import torch
 
+from iclbook import checkpoint as checkpoints
 from iclbook import runner
 from iclbook.checkpoint import Checkpoint
 from iclbook.experiment import Experiment
 
+STATE = {"step": 7, "weights": torch.arange(3.0), "rows": [(1, "a", 0.5)]}
 
-def test_what_is_saved_is_loaded_and_no_path_means_no_file(tmp_path):
-    path = tmp_path / "point.checkpoint"
-    assert Checkpoint(path).load() is None
-    Checkpoint(path, seconds=0).save(
-        lambda: {"step": 7, "weights": torch.arange(3.0), "rows": [(1, "a", 0.5)]}
-    )
+
+@pytest.fixture
+def path(tmp_path):
+    Checkpoint(tmp_path / "point.checkpoint", seconds=0).save(lambda: STATE)
+    return tmp_path / "point.checkpoint"
+
+
+def test_what_is_saved_is_loaded_and_no_path_means_no_file(path):
     loaded = Checkpoint(path).load()
-    assert (
-        loaded["step"] == 7
-        and loaded["rows"] == [(1, "a", 0.5)]
-        and torch.equal(loaded["weights"], torch.arange(3.0))
-    )
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert loaded["step"] == 7 and loaded["rows"] == [(1, "a", 0.5)]
+    assert torch.equal(loaded["weights"], torch.arange(3.0))
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
     nowhere = Checkpoint(seconds=0)
     nowhere.save(lambda: pytest.fail("nothing is to be saved"))
     assert nowhere.load() is None
+    assert Checkpoint(path.with_name("other")).load() is None
 
 
 def test_it_waits_between_two_saves(tmp_path):
@@ -35,9 +38,25 @@ def test_it_waits_between_two_saves(tmp_path):
     assert keeper.load() is None
 
 
-def test_the_runner_hands_a_checkpoint_to_a_function_that_takes_one_and_clears_it_away(
-    tmp_path, monkeypatch, lemma5
-):
+@pytest.mark.parametrize("spoil", ["bit", "empty", "cut"])
+def test_a_spoilt_checkpoint_is_left_aside_with_one_line(path, capsys, spoil):
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    changed = {"bit": content, "empty": b"", "cut": content[:200]}[spoil]
+    path.write_bytes(bytes(changed))
+    assert Checkpoint(path).load() is None
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "damaged; the point starts anew" in error
+
+
+def test_a_checkpoint_of_another_processor_is_left_aside(path, monkeypatch, capsys):
+    far = {"processor": "far", "instruction_set": "old"}
+    monkeypatch.setattr(checkpoints, "processor", lambda: far)
+    assert Checkpoint(path).load() is None
+    assert "another processor" in capsys.readouterr().err
+
+
+def test_the_runner_hands_out_a_checkpoint_and_clears_it_away(tmp_path, monkeypatch, lemma5):
     stopped = []
 
     def function(settings, point, checkpoint):
@@ -48,18 +67,16 @@ def test_the_runner_hands_a_checkpoint_to_a_function_that_takes_one_and_clears_i
         if point["seed"] == 1 and not stopped:
             stopped.append(checkpoint.path)
             raise KeyboardInterrupt
-        return pd.DataFrame(
-            {"quantity": ["runs before this one"], "value": [float(state["done"])]}
-        )
+        columns = dict.fromkeys(lemma5.tables["losses"].measures, float(state["done"]))
+        return {"losses": pd.DataFrame([{"weights": "best", **columns}])}
 
-    monkeypatch.setattr(Experiment, "function", lambda self: function)
+    monkeypatch.setattr(Experiment, "resolve", lambda self: function)
     settings = lemma5.settings("full", seeds=(0, 1))
     with pytest.raises(KeyboardInterrupt):
         runner.compute(lemma5, settings, partial=tmp_path)
     assert stopped[0].exists() and stopped[0].parent == tmp_path
-    table, seconds = runner.compute(lemma5, settings, partial=tmp_path)
-    assert seconds[1] >= 0.2, "the time of the attempt that was stopped counts"
-    assert table["value"].tolist() == [0, 1], (
-        "the second point took up what the first attempt had left"
-    )
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".csv"]
+    computed = runner.compute(lemma5, settings, partial=tmp_path)
+    assert computed.seconds[1] >= 0.2, "the time of the attempt that was stopped counts"
+    done = computed.tables["losses"]["simulated"].tolist()
+    assert done == [0, 1], "the second point took up what the first attempt had left"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".point", ".point"]

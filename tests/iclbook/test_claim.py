@@ -1,20 +1,20 @@
 """Claims: every one has a check, and recorded verdicts are what the stored tables give."""
 
+import dataclasses
+
 import pytest
-
-from iclbook.claim import VERDICTS, Claim, all_claims, at_least, at_most, report
-from iclbook.errors import InputError
 from book import BOOK
+from claims import CLAIMS, altered, stored, verdict
 
+from iclbook.catalogue import experiments
+from iclbook.claim import VERDICTS, Claim, at_least, at_most, report
+from iclbook.errors import InputError
 from iclbook.store import Store
-from studies.catalogue import CATALOGUE
-
-CLAIMS = all_claims()
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
 def test_every_claim_names_known_experiments_and_a_chapter_that_shows_it(claim):
-    assert set(claim.experiments) <= set(CATALOGUE)
+    assert set(claim.experiments) <= set(experiments())
     assert claim.experiments or claim.verdict == "untestable"
     notebook = (BOOK / "chapters" / f"{claim.chapter}.ipynb").read_text()
     assert f'claims_of(\\"{claim.chapter}\\")' in notebook
@@ -50,6 +50,38 @@ def test_thresholds_decide_and_nan_is_never_reproduced():
         == at_least(float("nan"), 1.0).verdict
         == "not reproduced"
     )
+
+
+LEMMA5 = "yang2024/lemma5-closed-form"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.iloc[:0],
+        lambda table: table[table["seed"] != 3],
+        lambda table: table[table["weights"] != "zero"],
+        lambda table: table.drop(index=4),
+        lambda table: table.replace({"weights": {"zero": "nil"}}),
+        lambda table: table.assign(simulated=table["simulated"].where(table["seed"] != 3)),
+    ],
+    ids=["empty", "a seed", "a level", "a row", "another level", "NaN"],
+)
+def test_a_result_that_is_no_complete_sweep_is_refused(change):
+    results = stored(LEMMA5)
+    assert verdict(LEMMA5, results) == "reproduced"
+    changed = {name: altered(result, losses=change) for name, result in results.items()}
+    assert verdict(LEMMA5, changed) == "refused"
+
+
+def test_a_check_may_be_named_and_given_arguments(monkeypatch):
+    claim, seen = CLAIMS[LEMMA5], []
+    module = pytest.importorskip("studies.ridge.population_loss.tables")
+    monkeypatch.setattr(
+        module, "some_check", lambda *a, **k: seen.append(k) or at_most(0, 1), raising=False
+    )
+    named = dataclasses.replace(claim, check="some_check", arguments={"family": "plain"})
+    assert named.judge(stored(LEMMA5)).verdict == "reproduced" and seen == [{"family": "plain"}]
 
 
 def make(**changes):

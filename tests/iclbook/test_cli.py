@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-from studies.catalogue import CATALOGUE
+from iclbook.catalogue import experiments
+
+IDS = list(experiments())
+CLAIM_FIELDS = "id item chapter kind source statement direction verdict returned measured"
 
 
 def iclbook(*arguments, **env):
@@ -17,9 +20,11 @@ def iclbook(*arguments, **env):
 
 def test_list_gives_the_contracts_fields():
     rows = json.loads(iclbook("list", "--json").stdout)
-    assert [row["id"] for row in rows] == list(CATALOGUE)
+    assert [row["id"] for row in rows] == IDS
     for row in rows:
-        assert set(row) >= {"id", "item", "profiles", "stored", "wall_seconds", "deviations"}
+        assert set(row) >= set(
+            ["id", "item", "chapter", "profiles", "stored", "wall_seconds", "deviations"]
+        )
         assert row["stored"] is True and row["wall_seconds"] > 0
 
 
@@ -27,17 +32,7 @@ def test_claims_agree_and_give_the_contracts_fields():
     done = iclbook("claims", "--json")
     assert done.returncode == 0, done.stdout
     for row in json.loads(done.stdout):
-        assert set(row) >= {
-            "id",
-            "item",
-            "kind",
-            "statement",
-            "verdict",
-            "returned",
-            "measured",
-            "threshold",
-            "reason",
-        }
+        assert set(row) >= set(f"{CLAIM_FIELDS} threshold reason".split())
         assert row["returned"] == row["verdict"]
 
 
@@ -46,15 +41,24 @@ def test_claims_without_tables_exit_with_1(tmp_path):
 
 
 def test_status_tells_stored_from_missing(tmp_path):
-    here, there = (
-        json.loads(iclbook("status", "--json").stdout),
-        json.loads(iclbook("status", "--json", ICLBOOK_STORE=str(tmp_path)).stdout),
-    )
-    assert all(row["stored"] for row in here["results"]) and not any(
-        row["stored"] for row in there["results"]
-    )
+    here = json.loads(iclbook("status", "--json").stdout)
+    there = json.loads(iclbook("status", "--json", ICLBOOK_STORE=str(tmp_path)).stdout)
+    assert all(row["stored"] for row in here["results"])
+    assert not any(row["stored"] for row in there["results"])
     assert all("is missing" in row["error"] for row in there["results"])
     assert sum(sum(verdicts.values()) for verdicts in here["claims"].values()) > 0
+
+
+START = """import sys
+sys.argv = ['iclbook', '{command}', '--json']
+from iclbook.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+loaded = [name for name in {heavy!r} if name in sys.modules]
+assert not loaded, loaded
+"""
 
 
 @pytest.mark.parametrize(
@@ -62,32 +66,42 @@ def test_status_tells_stored_from_missing(tmp_path):
     [("list", ("torch", "pandas")), ("status", ("torch", "pandas")), ("claims", ("torch",))],
 )
 def test_start_up_is_light(command, heavy):
-    code = f"import sys; sys.argv = ['iclbook', '{command}', '--json']\nfrom iclbook.cli import main\ntry:\n main()\nexcept SystemExit: pass\n"
-    code += f"loaded = [name for name in {heavy!r} if name in sys.modules]\nassert not loaded, loaded"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    code = START.format(command=command, heavy=heavy)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+RUN = ["run", "yang2024/lemma5", "--profile", "quick", "--set", "draws=1000", "--seeds", "7"]
 
 
 def test_run_stores_then_says_already_stored(tmp_path):
+    arguments = [*RUN, "--store", str(tmp_path), "--json"]
+    assert json.loads(iclbook(*arguments).stdout)[0]["state"] == "stored"
+    csv = tmp_path / "yang2024/lemma5/quick.losses.csv"
+    assert csv.read_text().splitlines()[1].startswith("7,best,")
+    meta = json.loads(csv.with_name("quick.json").read_text())
+    assert meta["seeds"] == [7] and meta["settings"]["draws"] == 1000
+
+
+def test_run_computes_a_chapter(tmp_path):
     arguments = [
         "run",
-        "yang2024/lemma5",
-        "--profile",
-        "quick",
+        "--chapter",
+        "ridge/population_loss",
+        *RUN[2:],
         "--store",
         str(tmp_path),
-        "--json",
-        "--set",
-        "draws=1000",
-        "--seeds",
-        "7",
     ]
-    assert json.loads(iclbook(*arguments).stdout)[0]["state"] == "stored"
-    csv = tmp_path / "yang2024/lemma5/quick.csv"
-    assert (csv.is_file() and ",7," in csv.read_text()) or csv.read_text().splitlines()[
-        1
-    ].startswith("7,")
-    meta = json.loads(csv.with_suffix(".json").read_text())
-    assert meta["seeds"] == [7] and meta["settings"]["draws"] == 1000
+    rows = json.loads(iclbook(*arguments, "--json").stdout)
+    assert [row["id"] for row in rows] == ["yang2024/lemma5"]
+
+
+def test_verify_prints_where_it_was_stored_and_where_it_is_computed_now(tmp_path):
+    done = iclbook("verify", "yang2024/lemma5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("computed on: ") and "instruction set torch" in first
+    assert "agrees: 3 rows" in second and "stored on" in second
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,8 @@ def test_run_stores_then_says_already_stored(tmp_path):
     [
         (["frobnicate"], ["No such command"]),
         (["run"], ["name one or more experiments"]),
+        (["run", "yang2024/fig2a", "--all"], ["name one or more experiments"]),
+        (["run", "--chapter", "ridge/nowhere"], ["no experiment belongs to chapter"]),
         (["run", "yang2024/fig2"], ["unknown experiment", "did you mean"]),
         (
             ["run", "yang2024/fig2a", "--profile", "fast"],
@@ -126,17 +142,25 @@ def test_bad_input_is_one_line_and_exit_code_2(refusal, arguments, words):
 def test_a_refusal_is_the_same_from_the_shell():
     done = iclbook("run", "yang2024/fig2")
     assert done.returncode == 2 and done.stdout == ""
-    assert (
-        done.stderr.startswith("iclbook: unknown experiment") and done.stderr.count("\n") == 1
-    )
+    assert done.stderr.startswith("iclbook: unknown experiment")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [("N=50", "exceeds the dictionary size"), ("H=0", "H must be"), ("m=0", "m must be"), ("d=-1", "d must be"),
-     ("K=0", "K must be"), ("N=0", "N must be"), ("tau=-0.1", "tau must be"), ('tokens=["round"]', "tokens must be one of"),
-     ('dtype="float16"', "dtype must be"), ("rate=-1", "rate and gamma must be")],
-)  # fmt: skip
+    [
+        ("N=50", "exceeds the dictionary size"),
+        ("H=0", "H must be"),
+        ("m=0", "m must be"),
+        ("d=-1", "d must be"),
+        ("K=0", "K must be"),
+        ("N=0", "N must be"),
+        ("tau=-0.1", "tau must be"),
+        ('tokens=["round"]', "tokens must be one of"),
+        ('dtype="float16"', "dtype must be"),
+        ("rate=-1", "rate and gamma must be"),
+    ],
+)
 def test_bad_settings_are_one_line_and_exit_code_2(refusal, tmp_path, setting, word):
     arguments = ("--profile", "quick", "--set", setting, "--store", str(tmp_path), "--json")
     assert word in refusal("run", "yang2024/fig2a", *arguments)
@@ -144,13 +168,14 @@ def test_bad_settings_are_one_line_and_exit_code_2(refusal, tmp_path, setting, w
 
 def test_no_write_permission_is_one_line_and_exit_code_2(refusal, tmp_path):
     (tmp_path / "file").write_text("")
-    error = refusal(
-        "run",
-        "yang2024/lemma5",
-        "--profile",
-        "quick",
-        "--json",
-        "--store",
-        str(tmp_path / "file"),
-    )
+    error = refusal(*RUN, "--json", "--store", str(tmp_path / "file"))
     assert "cannot write" in error
+
+
+def test_without_studies_the_message_says_where_to_get_them(refusal, monkeypatch):
+    from iclbook import catalogue
+
+    catalogue.studies.cache_clear()
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: ())
+    assert "only the helper package; get the whole book" in refusal("list")
+    catalogue.studies.cache_clear()

@@ -1,20 +1,24 @@
-"""The catalogue: every experiment has its function and its chapter; unknown names are refused with a hint."""
+"""The catalogue: every experiment has its function and its chapter; unknown names are refused
+with a hint."""
 
 import dataclasses
 
 import pytest
-
-from iclbook.errors import InputError
-from iclbook.experiment import Experiment, Settings
 from book import BOOK
-from studies.catalogue import CATALOGUE, find
 
-EVERY = pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=list(CATALOGUE))
+from iclbook.catalogue import experiments, find
+from iclbook.errors import InputError
+from iclbook.experiment import Experiment, Measure, Settings, Table
+from studies import catalogue
+
+EVERY = pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))
 
 
 @EVERY
 def test_every_experiment_has_a_function_a_chapter_and_points(experiment):
-    assert callable(experiment.function())
+    assert callable(experiment.resolve())
+    assert experiment.chapter in catalogue.CHAPTERS
+    assert experiment.tables, "an experiment declares its tables"
     assert (BOOK / "chapters" / f"{experiment.chapter}.ipynb").is_file()
     for profile in ("quick", "full"):
         points = experiment.settings(profile).points()
@@ -50,8 +54,40 @@ class Toy(Settings):
 
 
 TOY = Experiment(
-    id="toy/one", item="", chapter="ridge/unseen", quick=Toy(), full=Toy(seeds=(0, 1), H=8), paper=Toy(H=16), unstated=("tau",)
-)  # fmt: skip
+    id="toy/one",
+    item="",
+    chapter="ridge/unseen",
+    function="toy.compute:one",
+    quick=Toy(),
+    full=Toy(seeds=(0, 1), H=8),
+    paper=Toy(H=16),
+    unstated=("tau",),
+    tables={},
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (dict(keys=("H",), measures={"loss": Measure("")}), "must hold seed"),
+        (dict(keys=("seed",), measures={}), "needs a measure"),
+        (dict(keys=("seed",), measures={"L - L*": Measure("")}), "named like a variable"),
+        (dict(keys=("seed",), measures={"x": Measure("", scale="y")}), "scale names no column"),
+        (dict(keys=("seed",), measures={"x": Measure("")}, levels={"H": (1,)}), "name keys: H"),
+    ],
+)
+def test_a_badly_declared_table_is_refused(declared, words):
+    with pytest.raises(InputError, match=words):
+        Table(**declared)
+
+
+def test_every_experiment_of_the_book_has_measures_with_a_meaning():
+    for experiment in experiments().values():
+        for name, table in experiment.tables.items():
+            lacking = [
+                m for m, measure in table.measures.items() if not measure.meaning.strip()
+            ]
+            assert not lacking, (experiment.id, name)
 
 
 def test_unknown_profiles_and_settings_are_refused():

@@ -1,4 +1,5 @@
-"""Sweeps: the same bits whatever the number of jobs, resumption after SIGKILL, verification that can fail."""
+"""Sweeps: the same bits whatever the number of jobs, resumption after SIGKILL, verification
+that can fail."""
 
 import dataclasses
 import os
@@ -11,78 +12,105 @@ import pandas as pd
 import pytest
 
 from iclbook import runner
+from iclbook.catalogue import find
 from iclbook.errors import InputError
-from iclbook.store import machine
-from studies.catalogue import find
+from iclbook.store import Store
+
+QUICK = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=600", "--seeds", "3-4"]
 
 
 def iclbook(*arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", "iclbook", *arguments], capture_output=True, text=True, **kwargs
-    )
+    command = [sys.executable, "-m", "iclbook", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
 
 
 def content(folder):
-    return (folder / "yang2024/fig2a/quick.csv").read_bytes()
+    """The bytes of every table of a stored result."""
+    files = sorted((folder / "yang2024/fig2a").glob("quick.*.csv"))
+    assert files
+    return {path.name: path.read_bytes() for path in files}
 
 
 def test_jobs_and_sigkill_do_not_change_a_bit(tmp_path):
-    changed = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=600", "--seeds", "3-4"]
     one, two, killed = (tmp_path / name for name in ("one", "two", "killed"))
-    assert iclbook("run", *changed, "--store", str(one)).returncode == 0
-    assert iclbook("run", *changed, "--store", str(two), "--jobs", "2").returncode == 0
+    assert iclbook("run", *QUICK, "--store", str(one)).returncode == 0
+    assert iclbook("run", *QUICK, "--store", str(two), "--jobs", "2").returncode == 0
 
     victim = subprocess.Popen(
-        [sys.executable, "-m", "iclbook", "run", *changed, "--store", str(killed)],
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "iclbook", "run", *QUICK, "--store", str(killed)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 300
-    while not (kept := list(killed.glob(".partial/**/*.csv"))):
-        assert victim.poll() is None and time.monotonic() < deadline, (
-            "the run ended before it could be killed"
-        )
+    while not (kept := list(killed.glob(".partial/**/*.point"))):
+        assert victim.poll() is None and time.monotonic() < deadline, "it ended too early"
         time.sleep(0.02)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
-    assert not (killed / "yang2024/fig2a/quick.csv").exists(), (
-        "killed too late to show anything"
-    )
-    stamps = {path: path.stat().st_mtime_ns for path in kept}
-    first = next(iter(stamps))
-    resumed = iclbook("run", *changed, "--store", str(killed))
-    assert resumed.returncode == 0 and not first.exists(), (
-        "finished points are cleared away in the end"
-    )
+    assert not (killed / "yang2024/fig2a/quick.json").exists(), "killed too late"
+    resumed = iclbook("run", *QUICK, "--store", str(killed))
+    assert resumed.returncode == 0
+    assert not kept[0].exists(), "finished points are cleared away in the end"
     assert content(one) == content(two) == content(killed)
 
 
-def test_finished_points_are_taken_up_not_computed_again(store, lemma5, tmp_path, monkeypatch):
-    whole, _ = runner.compute(lemma5, lemma5.full, partial=tmp_path)
-    assert len(list(tmp_path.glob("*.csv"))) == len(lemma5.full.seeds)
+def test_finished_points_are_taken_up_not_computed_again(lemma5, tmp_path, monkeypatch):
+    whole = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    assert len(list(tmp_path.glob("*.point"))) == len(lemma5.full.seeds)
     monkeypatch.setattr(runner, "compute_point", None)  # any further computation would fail
-    again, _ = runner.compute(lemma5, lemma5.full, partial=tmp_path)
-    pd.testing.assert_frame_equal(whole, again, rtol=1e-9)
+    again = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    pd.testing.assert_frame_equal(whole.tables["losses"], again.tables["losses"], rtol=1e-9)
 
 
-def test_a_result_names_every_machine_that_computed_a_point(store, lemma5, tmp_path):
-    runner.compute(lemma5, lemma5.full, partial=tmp_path)
-    first = next(tmp_path.glob("*.csv"))
-    head, rest = first.read_text().split("\n", 1)
-    assert head.endswith(f" {machine()}")
-    first.write_text(head.removesuffix(machine()) + "a far machine\n" + rest)
-    table, seconds = runner.compute(lemma5, lemma5.full, partial=tmp_path)
-    store.write(lemma5, "full", lemma5.full, table, seconds)
-    assert set(store.meta(lemma5, "full")["machine"].split("; ")) == {
-        machine(),
-        "a far machine",
-    }
+def flip_a_digit(text):
+    at = next(i for i in reversed(range(len(text))) if text[i : i + 1].isdigit())
+    return text[:at] + (b"1" if text[at : at + 1] != b"1" else b"2") + text[at + 1 :]
 
 
-def test_a_stored_run_is_left_alone_and_other_seeds_do_not_replace_it(store, lemma5):
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        flip_a_digit,
+        lambda text: text[: text.rindex(b"\\n")],
+        lambda text: text.replace(b",standard_error", b"", 1),
+        lambda text: b"",
+        lambda text: b"nonsense",
+    ],
+    ids=["last digit", "cut at a line end", "a column lost", "empty", "nonsense"],
+)
+def test_a_spoilt_kept_point_is_computed_again_with_one_line(lemma5, tmp_path, spoil, capsys):
+    whole = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    first = sorted(tmp_path.glob("*.point"))[0]
+    sound = first.read_bytes()
+    first.write_bytes(spoil(sound))
+    assert first.read_bytes() != sound
+    again = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "damaged; it is computed again" in error
+    pd.testing.assert_frame_equal(whole.tables["losses"], again.tables["losses"], rtol=1e-9)
+    assert len(first.read_bytes()) > 100
+
+
+def test_a_result_names_every_machine_that_computed_a_point(
+    store, lemma5, tmp_path, monkeypatch, capsys
+):
+    far = {"processor": "far", "instruction_set": "old", "architecture": "arm64"}
+    far |= {"cores": 1, "system": "Linux"}
+    monkeypatch.setattr(runner, "machine", lambda: far)
+    runner.compute(lemma5, dataclasses.replace(lemma5.full, seeds=(0, 1)), partial=tmp_path)
+    monkeypatch.undo()
+    computed = runner.compute(lemma5, lemma5.full, partial=tmp_path)
+    assert "another machine" in capsys.readouterr().err
+    store.write(lemma5, "full", lemma5.full, computed)
+    assert store.meta(lemma5, "full")["machines"] == [far, runner.machine()]
+
+
+def test_a_stored_run_is_left_alone_and_other_seeds_do_not_replace_it(store):
     arguments = dict(changes={"draws": 2_000}, progress=False)
     lemma5 = find("yang2024/lemma5")
     assert runner.run(lemma5, "quick", store, **arguments) == "stored"
-    csv = store.path(lemma5, "quick", ".csv")
+    csv = store.file(lemma5, "quick", "losses")
     before = csv.read_bytes()
     with pytest.raises(InputError, match="other settings"):
         runner.run(lemma5, "quick", store, progress=False)
@@ -92,35 +120,39 @@ def test_a_stored_run_is_left_alone_and_other_seeds_do_not_replace_it(store, lem
 
 
 def test_the_books_own_store_takes_neither_changed_settings_nor_the_paper_profile():
-    from iclbook.store import Store
-
     with pytest.raises(InputError, match="--store DIR"):
         runner.run(find("yang2024/fig2a"), "full", Store(), changes={"H": 2})
     with pytest.raises(InputError, match="--store DIR"):
         runner.run(find("yang2024/fig2a"), "paper", Store())
 
 
+def bend(computed, change):
+    return dataclasses.replace(computed, tables={"losses": change(computed.tables["losses"])})
+
+
 def test_verify_agrees_with_itself_and_sees_a_changed_number(store, lemma5):
-    table, seconds = runner.compute(lemma5, lemma5.full)
-    store.write(lemma5, "full", lemma5.full, table, seconds)
+    computed = runner.compute(lemma5, lemma5.full)
+    store.write(lemma5, "full", lemma5.full, computed)
     report = runner.verify(lemma5, store)
-    assert report["ok"] and report["rows"] == len(table) // 5
-    bent = table.assign(value=table["value"] * (1 + 1e-6))
-    store.write(lemma5, "full", lemma5.full, bent, seconds, force=True)
-    assert not runner.verify(lemma5, store)["ok"]
-    store.write(
-        lemma5, "full", lemma5.full, table[table["table"] != "zero"], seconds, force=True
-    )
-    assert runner.verify(lemma5, store)["missing"] == 4
+    assert report["ok"] and report["rows"] == len(computed.tables["losses"]) // 5
+    assert report["stored_on"] == report["computed_on"] == [runner.machine()]
+    for name in lemma5.tables["losses"].measures:
+        bent = bend(computed, lambda t, name=name: t.assign(**{name: t[name] * (1 + 1e-5)}))
+        store.write(lemma5, "full", lemma5.full, bent, force=True)
+        assert not runner.verify(lemma5, store)["ok"], name
+    short = bend(computed, lambda table: table[table["weights"] != "zero"])
+    store.write(lemma5, "full", lemma5.full, short, force=True)
+    report = runner.verify(lemma5, store)
+    assert report["missing"] == 1 and not report["ok"]
 
 
 def test_verify_leaves_out_what_a_clock_decides_and_nothing_else(store, lemma5):
-    table, seconds = runner.compute(lemma5, lemma5.full)
-    timed = table["quantity"] == table["quantity"].iloc[0]
-    assert not timed.all()
-    clocked = dataclasses.replace(lemma5, timings=(table["quantity"].iloc[0],))
-    for hit, ok in ((timed, True), (~timed, False)):
-        bent = table.assign(value=table["value"].mask(hit, table["value"] + 1))
-        store.write(lemma5, "full", lemma5.full, bent, seconds, force=not ok)
+    declared = lemma5.tables["losses"]
+    clock = dataclasses.replace(declared.measures["simulated"], clock=True)
+    timed = dataclasses.replace(declared, measures=declared.measures | {"simulated": clock})
+    clocked = dataclasses.replace(lemma5, tables={"losses": timed})
+    computed = runner.compute(lemma5, lemma5.full)
+    for name, ok in (("simulated", True), ("closed_form", False)):
+        bent = bend(computed, lambda table, name=name: table.assign(**{name: table[name] + 1}))
+        store.write(lemma5, "full", lemma5.full, bent, force=True)
         assert runner.verify(clocked, store)["ok"] is ok
-    assert runner.verify(clocked, store)["rows"] < runner.verify(lemma5, store)["rows"]

@@ -1,4 +1,5 @@
-"""`--scheduler`: a dask cluster of real processes gives the same bits, outlives a worker, and refuses in one line."""
+"""`--scheduler`: a dask cluster of real processes gives the same bits, outlives a worker, and
+refuses in one line."""
 
 import os
 import signal
@@ -7,14 +8,13 @@ import threading
 import time
 
 import distributed
-import joblib
 import pytest
 
 from iclbook import cluster as clusters
-from iclbook import runner
+from iclbook import runner, unfinished
+from iclbook.catalogue import find
 from iclbook.errors import InputError
 from iclbook.store import Store
-from studies.catalogue import find
 
 LEMMA5 = find("yang2024/lemma5")
 
@@ -38,11 +38,11 @@ def two_workers():
 
 
 def stored(store, seeds, draws, **where):
-    """The bytes of a result that is computed now."""
+    """The bytes of a table that is computed now."""
     runner.run(
         LEMMA5, "quick", store, seeds=seeds, changes={"draws": draws}, progress=False, **where
     )
-    return store.path(LEMMA5, "quick", ".csv").read_bytes()
+    return store.file(LEMMA5, "quick", "losses").read_bytes()
 
 
 def test_a_cluster_gives_the_bits_of_one_job(two_workers, tmp_path):
@@ -58,9 +58,13 @@ def test_a_cluster_gives_the_bits_of_one_job(two_workers, tmp_path):
 def test_killing_a_worker_loses_no_finished_point_and_no_bit(
     two_workers, tmp_path, monkeypatch
 ):
-    kept, done, keep = [], [], runner._keep
-    note = lambda folder, point, *found: (keep(folder, point, *found), kept.append(point))  # noqa: E731
-    monkeypatch.setattr(runner, "_keep", note)
+    kept, done, keep = [], [], runner.keep
+
+    def note(folder, point, *found):
+        keep(folder, point, *found)
+        kept.append(point)
+
+    monkeypatch.setattr(runner, "keep", note)
     seeds, draws, address = tuple(range(8)), 200_000, two_workers.scheduler_address
     where = {"scheduler": address}
     run = threading.Thread(
@@ -81,31 +85,73 @@ def test_killing_a_worker_loses_no_finished_point_and_no_bit(
     assert done == [stored(Store(tmp_path / "here"), seeds, draws)]
 
 
+def die(caller):
+    os._exit(1)
+
+
 def test_a_point_that_kills_its_workers_ends_the_run(two_workers, monkeypatch):
     monkeypatch.setattr(two_workers.scheduler, "allowed_failures", 0)
+    results = clusters.completed(two_workers.scheduler_address, die, (), {0: ()})
     with pytest.raises(InputError, match="1 workers died of the same point"):
-        with clusters.cluster(two_workers.scheduler_address):
-            list(
-                joblib.Parallel(return_as="generator_unordered")([joblib.delayed(os._exit)(1)])
-            )
+        list(results)
+
+
+def test_the_schedulers_death_is_one_line_and_finished_points_are_kept(tmp_path, monkeypatch):
+    kept, keep, cluster = [], runner.keep, start(1)
+
+    def note(*found):
+        keep(*found)
+        kept.append(found)
+        if len(kept) == 2:
+            cluster.close(timeout=2)
+
+    monkeypatch.setattr(runner, "keep", note)
+    store, seeds = Store(tmp_path / "there"), tuple(range(40))
+    with pytest.raises(InputError, match="lost the scheduler"):
+        stored(store, seeds, 100_000, scheduler=cluster.scheduler_address)
+    points = list(store.root.glob(".partial/**/*.point"))
+    assert 2 <= len(points) < len(seeds)
+    computed, compute_point = [], runner.compute_point
+    monkeypatch.setattr(runner, "keep", keep)
+    monkeypatch.setattr(
+        runner, "compute_point", lambda *task: computed.append(task) or compute_point(*task)
+    )
+    resumed = stored(store, seeds, 100_000)
+    assert len(computed) == len(seeds) - len(points)
+    assert resumed == stored(Store(tmp_path / "here"), seeds, 100_000)
 
 
 def test_a_worker_with_other_code_is_refused(two_workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "versions", lambda: {"torch": "0.1"})
+    monkeypatch.setattr(unfinished, "versions", lambda: {"torch": "0.1"})
+    with pytest.raises(InputError, match="other code or packages"):
+        stored(Store(tmp_path), (0,), 1_000, scheduler=two_workers.scheduler_address)
+
+
+def test_a_worker_with_other_code_anywhere_is_refused(two_workers, tmp_path, monkeypatch):
+    def other_code(module):
+        return code_behind(module).replace(b"def atomic_write", b"def  atomic_write")
+
+    code_behind = unfinished.code_behind
+    assert other_code("iclbook.runner") != code_behind("iclbook.runner")
+    monkeypatch.setattr(unfinished, "code_behind", other_code)
     with pytest.raises(InputError, match="other code or packages"):
         stored(Store(tmp_path), (0,), 1_000, scheduler=two_workers.scheduler_address)
 
 
 def test_a_worker_with_two_threads_is_refused(tmp_path):
-    with start(1, threads_per_worker=2, processes=False) as cluster:
-        with pytest.raises(InputError, match="--nthreads 1"):
-            stored(Store(tmp_path), (0,), 1_000, scheduler=cluster.scheduler_address)
+    cluster = start(1, threads_per_worker=2, processes=False)
+    with cluster, pytest.raises(InputError, match="--nthreads 1"):
+        stored(Store(tmp_path), (0,), 1_000, scheduler=cluster.scheduler_address)
+
+
+def thread(caller):
+    return threading.get_ident()
 
 
 def test_one_worker_does_the_work_itself():
-    with start(1, processes=False) as cluster, clusters.cluster(cluster.scheduler_address):
-        threads = joblib.Parallel()(joblib.delayed(threading.get_ident)() for _ in range(2))
-    assert threading.get_ident() not in threads
+    with start(1, processes=False) as cluster:
+        found = dict(clusters.completed(cluster.scheduler_address, thread, (), {0: (), 1: ()}))
+    assert found.keys() == {0, 1} and threading.get_ident() not in found.values()
 
 
 def test_a_scheduler_without_workers_is_refused(monkeypatch):
@@ -114,8 +160,7 @@ def test_a_scheduler_without_workers_is_refused(monkeypatch):
         start(0, processes=False) as cluster,
         pytest.raises(InputError, match="has no worker; start one with"),
     ):
-        with clusters.cluster(cluster.scheduler_address):
-            pass
+        list(clusters.completed(cluster.scheduler_address, thread, (), {0: ()}))
 
 
 def test_an_address_nobody_listens_on_is_one_line_and_exit_code_2(

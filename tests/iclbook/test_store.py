@@ -1,118 +1,231 @@
-"""The store refuses whatever it did not write itself, in one line that names the file and the mend."""
+"""The store refuses whatever it did not write itself, in one line that names the file and the
+mend."""
 
 import dataclasses
 import hashlib
 import json
+import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from iclbook import files
 from iclbook.errors import InputError
+from iclbook.experiment import added
+from iclbook.machine import machine
+from iclbook.runner import Computed
 from iclbook.store import Store
 
 
+def computed(table):
+    return Computed({"losses": table}, [0.1] * 5, [machine()])
+
+
 @pytest.fixture
-def stored(store, lemma5):
-    rows = [("best", seed, "closed form", 1.0 + seed / 7) for seed in lemma5.full.seeds]
-    table = pd.DataFrame(rows, columns=["table", "seed", "quantity", "value"])
-    store.write(lemma5, "full", lemma5.full, table, [0.1] * 5)
-    return table
+def losses(lemma5):
+    rows = [
+        (seed, name, 1.0 + seed / 7, 0.5, 1.0, 0.1)
+        for seed in lemma5.full.seeds
+        for name in ("best", "random", "zero")
+    ]
+    return pd.DataFrame(rows, columns=lemma5.tables["losses"].columns)
+
+
+@pytest.fixture
+def stored(store, lemma5, losses):
+    store.write(lemma5, "full", lemma5.full, computed(losses))
+    return losses
 
 
 def refused(store, experiment, *words):
     with pytest.raises(InputError) as caught:
         store.read(experiment)
     message = str(caught.value)
-    assert (
-        "\n" not in message and f"iclbook run {experiment.id} --profile full --force" in message
-    )
+    assert "\n" not in message
+    assert f"iclbook run {experiment.id} --profile full --force" in message
     assert all(word in message for word in words), message
     assert not store.is_stored(experiment)
 
 
 def test_what_was_written_is_read(store, lemma5, stored):
     result = store.read(lemma5)
-    pd.testing.assert_frame_equal(result.table, stored, rtol=1e-9)
+    pd.testing.assert_frame_equal(result["losses"], stored, rtol=1e-9)
     assert result.settings == lemma5.full
-    assert "yang2024/lemma5/full.csv" in result.provenance
-    meta = json.loads(store.path(lemma5, "full", ".json").read_text())
-    assert (
-        meta["rows"] == len(stored)
-        and meta["seeds"] == [0, 1, 2, 3, 4]
-        and meta["threads"] == 1
-    )
-    assert (
-        meta["settings"] == lemma5.full.as_json()
-        and meta["versions"]["numpy"] == np.__version__
-    )
-    assert (
-        meta["sha256"]
-        == hashlib.sha256(store.path(lemma5, "full", ".csv").read_bytes()).hexdigest()
-    )
+    assert result.provenance.startswith("loaded: yang2024/lemma5 (full), computed 20")
+    with pytest.raises(InputError, match="no table 'loss'; there are losses"):
+        result["loss"]
+    meta = json.loads(store.file(lemma5, "full").read_text())
+    content = store.file(lemma5, "full", "losses").read_bytes()
+    assert meta["tables"]["losses"] == {
+        "rows": len(stored),
+        "columns": list(stored.columns),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    assert meta["seeds"] == [0, 1, 2, 3, 4] and meta["threads"] == 1
+    assert meta["device"] == "cpu" and meta["machines"] == [machine()]
+    assert meta["settings"] == lemma5.full.as_json()
+    assert meta["versions"]["numpy"] == np.__version__
 
 
 def test_a_missing_result_is_refused(store, lemma5):
-    refused(store, lemma5, "full.csv is missing")
-
-
-def test_a_missing_sidecar_is_refused(store, lemma5, stored):
-    store.path(lemma5, "full", ".json").unlink()
     refused(store, lemma5, "full.json is missing")
 
 
+def test_a_missing_table_is_refused(store, lemma5, stored):
+    store.file(lemma5, "full", "losses").unlink()
+    refused(store, lemma5, "full.losses.csv is missing")
+
+
 def test_one_altered_digit_is_refused(store, lemma5, stored):
-    csv = store.path(lemma5, "full", ".csv")
+    csv = store.file(lemma5, "full", "losses")
     text = csv.read_text()
-    assert text.count("1.428571429") == 1
-    csv.write_text(text.replace("1.428571429", "1.428571428"))
+    assert text.count("1.428571429") == 3
+    csv.write_text(text.replace("1.428571429", "1.428571428", 1))
     refused(store, lemma5, "damaged")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"sha256": 1}', "null"])
+def test_other_line_ends_are_refused(store, lemma5, stored):
+    csv = store.file(lemma5, "full", "losses")
+    csv.write_bytes(csv.read_bytes().replace(b"\n", b"\r\n"))
+    refused(store, lemma5, "damaged")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"sha256": 1}', "null", "[" * 100_000, '{"settings": [], "seeds": null}'],
+)
 def test_a_damaged_or_foreign_sidecar_is_refused(store, lemma5, stored, content):
-    store.path(lemma5, "full", ".json").write_text(content)
+    store.file(lemma5, "full").write_text(content)
     refused(store, lemma5, "is not a result's JSON")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seeds", None), ("wall_seconds", "x"), ("created", 5), ("machines", {}), ("tables", [1])],
+)
+def test_a_sidecar_with_a_field_of_another_kind_is_refused(store, lemma5, stored, name, value):
+    path = store.file(lemma5, "full")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    refused(store, lemma5, "full.json")
+
+
 def test_other_settings_are_refused_by_name(store, lemma5, stored):
-    other = dataclasses.replace(lemma5, full=dataclasses.replace(lemma5.full, tau=0.5, m=2))
-    refused(store, other, "other settings (m, tau)")
+    other = dataclasses.replace(lemma5.full, tau=0.5, m=2)
+    refused(store, dataclasses.replace(lemma5, full=other), "other settings (m, tau)")
+
+
+def test_a_setting_added_later_leaves_results_valid_where_it_changes_nothing(
+    store, lemma5, stored
+):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Later(type(lemma5.full)):
+        """With a setting that the stored result does not know: neutral at 1, by default 2."""
+
+        old_way: int = added(1)
+        new_way: int = added(2, neutral=1)
+
+    values = dataclasses.asdict(lemma5.full)
+    same = Later(**values, new_way=1)
+    assert store.is_stored(dataclasses.replace(lemma5, full=same))
+    refused(store, dataclasses.replace(lemma5, full=Later(**values)), "settings (new_way)")
+    other = dataclasses.replace(same, old_way=3)
+    refused(store, dataclasses.replace(lemma5, full=other), "settings (old_way)")
+
+
+def test_a_setting_that_is_gone_is_refused(store, lemma5, stored):
+    path = store.file(lemma5, "full")
+    meta = json.loads(path.read_text())
+    meta["settings"]["forgotten"] = None
+    path.write_text(json.dumps(meta))
+    refused(store, lemma5, "other settings (forgotten)")
 
 
 def test_fewer_seeds_than_wanted_are_refused_more_are_not(store, lemma5, stored):
-    refused(
-        store,
-        dataclasses.replace(
-            lemma5, full=dataclasses.replace(lemma5.full, seeds=tuple(range(6)))
-        ),
-        "5 seeds, 6",
-    )
-    fewer = dataclasses.replace(lemma5, full=dataclasses.replace(lemma5.full, seeds=(7,)))
+    more = dataclasses.replace(lemma5.full, seeds=tuple(range(6)))
+    refused(store, dataclasses.replace(lemma5, full=more), "5 seeds, 6")
+    one = dataclasses.replace(lemma5.full, seeds=(7,))
+    fewer = dataclasses.replace(lemma5, full=one)
     assert store.read(fewer).settings.seeds == (0, 1, 2, 3, 4)
 
 
+def test_other_tables_than_declared_are_refused(store, lemma5, stored):
+    declared = {"curves": lemma5.tables["losses"]}
+    refused(store, dataclasses.replace(lemma5, tables=declared), "holds the tables losses")
+
+
 def test_nothing_is_overwritten_unless_asked(store, lemma5, stored):
-    before = store.path(lemma5, "full", ".csv").read_bytes()
+    before = store.file(lemma5, "full", "losses").read_bytes()
     with pytest.raises(InputError, match="--force"):
-        store.write(lemma5, "full", lemma5.full, stored * 1, [0.1])
-    assert store.path(lemma5, "full", ".csv").read_bytes() == before
-    store.write(lemma5, "full", lemma5.full, stored.assign(value=2.0), [0.1], force=True)
-    assert (store.read(lemma5).table["value"] == 2.0).all()
+        store.write(lemma5, "full", lemma5.full, computed(stored))
+    assert store.file(lemma5, "full", "losses").read_bytes() == before
+    new = computed(stored.assign(simulated=2.0))
+    store.write(lemma5, "full", lemma5.full, new, force=True)
+    assert (store.read(lemma5)["losses"]["simulated"] == 2.0).all()
 
 
-def test_an_untidy_table_is_refused(store, lemma5, stored):
-    for table in (
-        stored.drop(columns="seed"),
-        stored[["value", "table", "seed"]],
-        pd.concat([stored, stored]),
-    ):
-        with pytest.raises(InputError, match="must return a column seed|same key twice"):
-            store.write(lemma5, "quick", lemma5.quick, table, [0.1])
-    assert not store.path(lemma5, "quick", ".csv").exists()
+def test_a_table_that_is_not_as_declared_is_not_stored(store, lemma5, losses):
+    for table in (losses.drop(columns="seed"), losses.assign(x=1), pd.concat([losses, losses])):
+        with pytest.raises(InputError, match=r"declared or returned only|same key twice"):
+            store.write(lemma5, "quick", lemma5.quick, computed(table))
+    assert not store.file(lemma5, "quick").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(lemma5, stored, tmp_path):
+def test_a_publication_that_was_stopped_is_read_and_then_finished(
+    store, lemma5, stored, monkeypatch
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    folder = store.file(lemma5, "full").parent
+    monkeypatch.setattr(files, "atomic_write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        new = computed(stored.assign(simulated=3.0))
+        store.write(lemma5, "full", lemma5.full, new, force=True)
+    monkeypatch.undo()
+    assert (store.read(lemma5)["losses"]["simulated"] == 3.0).all()
+    assert "1.428571429" in store.file(lemma5, "full", "losses").read_text()
+    store.write(lemma5, "full", lemma5.full, computed(stored.assign(simulated=4.0)), force=True)
+    assert (store.read(lemma5)["losses"]["simulated"] == 4.0).all()
+    assert sorted(path.name for path in folder.iterdir()) == ["full.json", "full.losses.csv"]
+
+
+def test_readers_see_the_old_or_the_new_result_never_a_mixture(store, lemma5, stored):
+    seen, failed, stop = set(), [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                values = store.read(lemma5)["losses"]["simulated"].unique()
+                seen.add(tuple(values))
+            except InputError as error:
+                failed.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(60):
+        new = computed(stored.assign(simulated=float(number)))
+        store.write(lemma5, "full", lemma5.full, new, force=True)
+    stop.set()
+    reader.join()
+    assert not failed and seen and all(len(values) == 1 for values in seen)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(lemma5, losses, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot write to .*--store DIR"):
-        Store(tmp_path / "file").write(lemma5, "full", lemma5.full, stored, [0.1])
+    with pytest.raises(InputError, match=r"cannot write to .*--store DIR"):
+        Store(tmp_path / "file").write(lemma5, "full", lemma5.full, computed(losses))
+
+
+def test_without_a_book_the_store_must_be_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("iclbook.store.book_folder", lambda: None)
+    monkeypatch.delenv("ICLBOOK_STORE", raising=False)
+    with pytest.raises(InputError, match="--store DIR or ICLBOOK_STORE"):
+        Store()
+    monkeypatch.setenv("ICLBOOK_STORE", str(tmp_path))
+    assert Store().root == tmp_path and not Store().is_books_own
+
+
+def test_the_books_own_store_is_known_by_any_name():
+    own = Store()
+    assert own.is_books_own and Store(own.root / ".." / "results").is_books_own

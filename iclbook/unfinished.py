@@ -1,0 +1,94 @@
+"""Unfinished work: the kept points of a sweep, and the fingerprint of all they depend on."""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import io
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from iclbook.experiment import Experiment, Settings
+from iclbook.files import atomic_write
+from iclbook.machine import machine, versions
+from iclbook.store import as_csv
+
+MACHINERY = ("iclbook.runner", "iclbook.unfinished", "iclbook.checkpoint")
+
+
+def point_name(point: dict) -> str:
+    return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
+
+
+def keep(
+    folder: Path, point: dict, tables: dict[str, pd.DataFrame], seconds: float, where: dict
+) -> None:
+    texts = {name: as_csv(table) for name, table in tables.items()}
+    content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    atomic_write(folder / f"{point_name(point)}.point", digest + b"\n" + content)
+    (folder / f"{point_name(point)}.checkpoint").unlink(missing_ok=True)
+
+
+def kept_point(
+    folder: Path | None, point: dict
+) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
+    """What `keep` kept of a point; None where there is none, or where it is not whole."""
+    path = folder and folder / f"{point_name(point)}.point"
+    if not path or not path.exists():
+        return None
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
+        return None
+    found = json.loads(content)
+    if found["machine"] != machine():
+        print(
+            f"the kept point {path.name} comes from another machine; the result will name both",
+            file=sys.stderr,
+        )
+    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
+    tables = {name: read(io.StringIO(text)) for name, text in found["tables"].items()}
+    return tables, found["seconds"], found["machine"]
+
+
+def identity(experiment: Experiment, settings: Settings) -> tuple:
+    """What two processes must share to compute the same."""
+    return fingerprint(experiment, settings), versions()
+
+
+def fingerprint(experiment: Experiment, settings: Settings) -> str:
+    """Names a run by its settings (seeds apart), the packages, and the code behind it, so that
+    no stale point is used."""
+    module = experiment.function.partition(":")[0]
+    content = json.dumps([settings.as_json(), versions()]).encode() + code_behind(module)
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+@functools.cache
+def code_behind(module: str) -> bytes:
+    """The source of a module, of the machinery, and of every module of the project that they
+    import, directly or not; as it was when this process first asked."""
+    files, todo = {}, [module, *MACHINERY]
+    while todo:
+        name = todo.pop()
+        if name in files or name.partition(".")[0] not in ("iclbook", module.partition(".")[0]):
+            continue
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            spec = None
+        if (
+            spec is None or spec.origin is None
+        ):  # `from package import name`, where the name is no module
+            continue
+        files[name] = Path(spec.origin).read_bytes()
+        for node in ast.walk(ast.parse(files[name])):
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return b"".join(files[name] for name in sorted(files))
