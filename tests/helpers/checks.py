@@ -81,7 +81,9 @@ def notebook_faults(path: Path) -> list[str]:
     if (notebook.nbformat, notebook.nbformat_minor) != (4, 5):
         return [f"{path.name}: nbformat {notebook.nbformat}.{notebook.nbformat_minor}, not 4.5"]
     faults = []
-    if dict(notebook.metadata.get("kernelspec", {})) != KERNEL:
+    kernel = dict(notebook.metadata.get("kernelspec", {}))
+    # JupyterLab shows the kernel under another name; what runs is the same.
+    if kernel | {"display_name": KERNEL["display_name"]} != KERNEL:
         faults.append(f"{path.name}: kernelspec is not {KERNEL}")
     ids = [cell.get("id") for cell in notebook.cells]
     if len(set(ids)) != len(ids):

@@ -2,14 +2,20 @@
 of fault."""
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from book import BOOK
 from checks import KERNEL, figure_faults, notebook_faults
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-CHAPTERS = sorted((Path(__file__).parents[2] / "chapters").rglob("*.ipynb"))
+CHAPTERS = sorted((BOOK / "chapters").rglob("*.ipynb"))
 CHAPTERS = [path for path in CHAPTERS if ".ipynb_checkpoints" not in path.parts]
 FIGURE = {
     "mystnb": {
@@ -130,3 +136,59 @@ def test_a_table_in_a_figures_cell_is_seen(notebook, saved):
     assert ["prints a table" in line for line in figure_faults(saved())] == [True]
     notebook.cells[2].source = "fig, ax = plots.figure()\nax.table(cells)"
     assert figure_faults(saved()) == []
+
+
+LAB = {
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": "3.11.7",
+    },
+}
+
+
+def strip_command():
+    """The command of `make strip`, without the part that finds the notebooks."""
+    makefile = (BOOK / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    keys = re.search(r"(?m)^LAB_KEYS := \$\(addprefix (\S+?),(.*)\)$", makefile)
+    keys = " ".join(keys.group(1) + name for name in keys.group(2).split())
+    command = re.search(r"xargs -0 \$\(BIN\)/(.*)$", makefile, re.M).group(1)
+    return [part.replace("$(LAB_KEYS)", keys) for part in shlex.split(command)]
+
+
+def strip(path):
+    name, *options = strip_command()
+    subprocess.run([Path(sys.executable).with_name(name), *options, path], check=True)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_stripping_a_clean_chapter_changes_nothing(path, tmp_path):
+    copy = Path(shutil.copy(path, tmp_path))
+    strip(copy)
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_chapter_saved_by_jupyterlab_is_canonical_once_stripped(tmp_path):
+    before = nbformat.read(CHAPTERS[0], as_version=4)
+    saved = nbformat.read(CHAPTERS[0], as_version=4)
+    saved.metadata.update(LAB)
+    for number, cell in enumerate(cell for cell in saved.cells if cell.cell_type == "code"):
+        cell.execution_count = number + 1
+        cell.outputs = [new_output("stream", text="1")]
+    path = tmp_path / CHAPTERS[0].name
+    nbformat.write(saved, path)
+    assert notebook_faults(path)
+    strip(path)
+    assert notebook_faults(path) == []
+    after = nbformat.read(path, as_version=4)
+    assert after.cells == before.cells
+    assert after.metadata.language_info == {"name": "python"}
