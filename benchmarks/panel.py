@@ -1,8 +1,9 @@
-"""A panel of attention layers trained at once, beside training them one after another. Run: make bench.
+"""A panel of attention layers trained at once, beside training them one after another. Run:
+make bench.
 
-The straightforward way is the module itself, autograd and torch's Adam, a layer after the other. Both take the same
-steps on the same prompts from the same starts, in alternating blocks, so that a machine whose speed drifts slows both;
-at the end their predictions are compared.
+The straightforward way is the module itself, autograd and torch's Adam, a layer after the
+other. Both take the same steps on the same prompts from the same starts, in alternating blocks,
+so that a machine whose speed drifts slows both; at the end their predictions are compared.
 """
 
 import time
@@ -29,7 +30,8 @@ class AsPanel(SimpleNamespace):
 
 
 def measure(settings) -> tuple[int, float, float, float]:
-    """(layers, milliseconds a step of all at once, one after another, largest difference of predictions)."""
+    """(layers, milliseconds a step of all at once, one after another, largest difference of
+    predictions)."""
     panels, others = (
         [panel for panel in build(settings, seed=0)[0] if panel.softmax] for _ in range(2)
     )

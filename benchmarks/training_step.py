@@ -1,7 +1,9 @@
-"""One training step of the one-layer model at Figure 2a's size, beside the straightforward way. Run: make bench.
+"""One training step of the one-layer model at Figure 2a's size, beside the straightforward way.
+Run: make bench.
 
-The straightforward way is what equation (8) says: a loop over heads, autograd, torch's default Adam. Both train from
-the same start in alternating blocks of one run, so that a machine whose speed drifts slows both.
+The straightforward way is what equation (8) says: a loop over heads, autograd, torch's default
+Adam. Both train from the same start in alternating blocks of one run, so that a machine whose
+speed drifts slows both.
 """
 
 import time

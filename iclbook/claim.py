@@ -97,11 +97,15 @@ class Claim:
         for name, result in read.items():
             found = faults(find(name), result.settings, result.tables)
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
+        return self.outcome(read)
+
+    def outcome(self, results: Mapping[str, Result]) -> Outcome:
+        """What the check says of results, whether or not they are complete."""
         module = importlib.import_module(
             f"{studies().__package__}.{self.chapter.replace('/', '.')}.tables"
         )
         function = getattr(module, self.check or self.id.split("/")[1].replace("-", "_"))
-        return function(read, self.threshold, **self.arguments)
+        return function(results, self.threshold, **self.arguments)
 
 
 def all_claims() -> dict[str, Claim]:

@@ -1,1 +1,2 @@
-"""What was computed for each chapter of the book, and how it is judged: one folder a chapter."""
+"""What was computed for each chapter of the book, and how it is judged: one folder a
+chapter."""

@@ -1,4 +1,5 @@
-"""Every chapter with a study, in the book's order, and every experiment by id. Imports neither torch nor pandas."""
+"""Every chapter with a study, in the book's order, and every experiment by id. Imports neither
+torch nor pandas."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""One self-attention layer of any head count, plain or modified, as a small trainable module."""
+"""One self-attention layer of any head count, plain or modified, as a small trainable
+module."""
 
 from collections.abc import Callable
 
@@ -11,10 +12,12 @@ from iclbook.errors import require_sizes
 
 
 class SelfAttention(nn.Module):
-    """Softmax self-attention over tokens (..., N, width); alpha, (beta, r), g1 and g2 are the modifications.
+    """Softmax self-attention over tokens (..., N, width); alpha, (beta, r), g1 and g2 are the
+    modifications.
 
-    Keys are g2(W_K h) and queries W_Q h, both divided by head_size^{1/4}; values are g1(W_V h). Each head's
-    output passes through W_O, (H, width, head_size), unless `output` is False: then heads stand side by side.
+    Keys are g2(W_K h) and queries W_Q h, both divided by head_size^{1/4}; values are g1(W_V h).
+    Each head's output passes through W_O, (H, width, head_size), unless `output` is False: then
+    heads stand side by side.
     """
 
     def __init__(
@@ -46,7 +49,8 @@ class SelfAttention(nn.Module):
         self.W_O = draw(width, head_size) if output else None  # (H, width, head_size)
 
     def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys, values, each (..., H, N, head_size), from tokens (..., N, width)."""
+        """Return queries, keys, values, each (..., H, N, head_size), from tokens (..., N,
+        width)."""
         check_tokens("tokens", tokens, self.W_Q.shape[-1])
         h = tokens.unsqueeze(-3)  # (..., 1, N, width)
         scale = self.W_Q.shape[-2] ** -0.25
@@ -66,7 +70,8 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Return (..., N, width), or the last token's row (..., 1, width) with `last_only`.
 
-        mask: broadcast to (..., H, N, N), True = visible. `attend=dual_attention` runs the layer by training.
+        mask: broadcast to (..., H, N, N), True = visible. `attend=dual_attention` runs the
+        layer by training.
         """
         queries, keys, values = self.project(tokens)  # (..., H, N, head_size)
         if last_only:

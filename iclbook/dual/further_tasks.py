@@ -1,6 +1,8 @@
-"""Deeper models for the in-context tasks: one Transformer layer, a stack of two attention layers, and their dual steps.
+"""Deeper models for the in-context tasks: one Transformer layer, a stack of two attention
+layers, and their dual steps.
 
-Each predicts the y of the last token. `attend=dual_attention` runs every attention layer by training instead.
+Each predicts the y of the last token. `attend=dual_attention` runs every attention layer by
+training instead.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,8 @@ from iclbook.dual.trained import step_outputs
 
 
 class TransformerLayer(nn.Module):
-    """x + W_2 relu(W_1 x + b_1) + b_2 behind x = h_q + attention; tokens (B, N + 1, width) -> predictions (B,)."""
+    """x + W_2 relu(W_1 x + b_1) + b_2 behind x = h_q + attention; tokens (B, N + 1, width) ->
+    predictions (B,)."""
 
     def __init__(
         self,
@@ -42,7 +45,8 @@ class TransformerLayer(nn.Module):
         return self.feed_forward(tokens[:, -1] + attended)[:, -1]
 
     def step_predictions(self, tokens: Tensor) -> Tensor:
-        """Return (N + 1, B): the dual model's predictions before and after each of N single steps.
+        """Return (N + 1, B): the dual model's predictions before and after each of N single
+        steps.
 
         Its targets went through the block frozen at the answer.
         """
@@ -55,7 +59,8 @@ class TransformerLayer(nn.Module):
 
 
 class TwoLayers(nn.Module):
-    """Two attention layers with residual connections, no mask; tokens (B, N + 1, width) -> predictions (B,)."""
+    """Two attention layers with residual connections, no mask; tokens (B, N + 1, width) ->
+    predictions (B,)."""
 
     def __init__(
         self, width: int, head_size: int, *, generator: torch.Generator, **modification
@@ -79,12 +84,14 @@ class TwoLayers(nn.Module):
         return (x[:, -1] + self.layers[1](x, last_only=True, attend=attend)[:, 0])[:, -1]
 
     def step_predictions(self, tokens: Tensor) -> Tensor:
-        """Return (N + 1, B): the first layer's models have taken their step, the second's takes N single ones."""
+        """Return (N + 1, B): the first layer's models have taken their step, the second's takes
+        N single ones."""
         x = self.entering(tokens, dual_attention)
         return (x[:, -1] + _through_output(self.layers[1], x))[..., -1]
 
 
 def _through_output(layer: SelfAttention, tokens: Tensor) -> Tensor:
-    """Outputs of the last token's dual model, before and after each single step, through W_O: (N + 1, B, width)."""
+    """Outputs of the last token's dual model, before and after each single step, through W_O:
+    (N + 1, B, width)."""
     singles, _ = step_outputs(layer, tokens)
     return singles @ layer.W_O[0].mT

@@ -1,7 +1,9 @@
-"""How many demonstrations? Our generalisation bound for the dual model's loss, and the exact gap it bounds.
+"""How many demonstrations? Our generalisation bound for the dual model's loss, and the exact
+gap it bounds.
 
-Class: ||W||_F <= w. Loss of a pair: -v^T W phi(k). The population is the uniform law on a pool of P pairs, so
-that every expectation is a finite sum and only kernel values are needed, never phi.
+Class: ||W||_F <= w. Loss of a pair: -v^T W phi(k). The population is the uniform law on a pool
+of P pairs, so that every expectation is a finite sum and only kernel values are needed, never
+phi.
 """
 
 import math
@@ -14,7 +16,8 @@ from iclbook.errors import require, require_nonnegative, require_shape, require_
 
 
 def pair_gram(kernel: Tensor, values: Tensor) -> Tensor:
-    """Return <v_i phi_i^T, v_j phi_j^T>_F = k(k_i, k_j) v_i^T v_j, (P, P); kernel (P, P), values (P, d_v)."""
+    """Return <v_i phi_i^T, v_j phi_j^T>_F = k(k_i, k_j) v_i^T v_j, (P, P); kernel (P, P),
+    values (P, d_v)."""
     check_tokens("values", values)
     require_shape("kernel", kernel, (len(values), len(values)))
     return kernel * (values @ values.mT)  # (P, P)
@@ -27,9 +30,11 @@ def centred(gram: Tensor) -> Tensor:
 
 
 def gap_supremum(centred_gram: Tensor, sample: Tensor, w: float) -> Tensor:
-    """Return sup_{||W||_F <= w} |L(W) - L_hat(W)| = w ||mean over sample of the centred pairs||_F, a scalar.
+    """Return sup_{||W||_F <= w} |L(W) - L_hat(W)| = w ||mean over sample of the centred
+    pairs||_F, a scalar.
 
-    sample: (N,) indices into the pool. The supremum is attained, so this is an equality, not a bound.
+    sample: (N,) indices into the pool. The supremum is attained, so this is an equality, not a
+    bound.
     """
     require_nonnegative(w=w)
     require(
@@ -41,7 +46,8 @@ def gap_supremum(centred_gram: Tensor, sample: Tensor, w: float) -> Tensor:
 def rademacher_complexity(
     gram: Tensor, w: float, *, draws: int, generator: torch.Generator
 ) -> Tensor:
-    """Return draws of (w / N) ||sum_i s_i v_i phi_i^T||_F, s random signs; their mean estimates R_S."""
+    """Return draws of (w / N) ||sum_i s_i v_i phi_i^T||_F, s random signs; their mean estimates
+    R_S."""
     require_sizes(draws=draws)
     n = len(gram)
     signs = (
@@ -53,12 +59,16 @@ def rademacher_complexity(
 def bound_steps(
     kernel: Tensor, values: Tensor, w: float, n: int, delta: float
 ) -> dict[str, float]:
-    """Return each step of our proof for samples of n pairs from the pool, kernel (P, P), values (P, d_v).
+    """Return each step of our proof for samples of n pairs from the pool, kernel (P, P), values
+    (P, d_v).
 
-    rms: the gap's exact root mean square, w sqrt(tr Cov / n); by Jensen the mean gap is at most this.
-    second_moment: the mean pair is dropped. symmetrised: twice that, the price of ghost samples and signs.
-    radius: 2 w rho sqrt(E k(x, x) / n), every ||v|| replaced by rho = max ||v||. deviation: McDiarmid's
-    M sqrt(log(1 / delta) / (2 n)), M = 2 w rho kappa. bound = radius + deviation holds with chance 1 - delta.
+    rms: the gap's exact root mean square, w sqrt(tr Cov / n); by Jensen the mean gap is at most
+    this.
+    second_moment: the mean pair is dropped. symmetrised: twice that, the price of ghost samples
+    and signs.
+    radius: 2 w rho sqrt(E k(x, x) / n), every ||v|| replaced by rho = max ||v||. deviation:
+    McDiarmid's M sqrt(log(1 / delta) / (2 n)), M = 2 w rho kappa. bound = radius + deviation
+    holds with chance 1 - delta.
     """
     require_sizes(n=n)
     require_nonnegative(w=w)

@@ -1,4 +1,5 @@
-"""The in-context regression task on which part II trains its attention layers, and that training."""
+"""The in-context regression task on which part II trains its attention layers, and that
+training."""
 
 import torch
 from torch import Tensor
@@ -20,10 +21,12 @@ def sample_prompts(
     inputs: str = "uniform",
     noise: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return tokens [x; y], shape (count, N + 1, d + 1), the query's y set to 0, and the query's labels (count,).
+    """Return tokens [x; y], shape (count, N + 1, d + 1), the query's y set to 0, and the
+    query's labels (count,).
 
-    x is uniform on [-1, 1]^d, or Gaussian with the same variance 1/3; y = task(x, w), with w ~ N(0, I) drawn anew for
-    each prompt. noise: sd of what is added to the demonstrations' y; the query's label is the true one.
+    x is uniform on [-1, 1]^d, or Gaussian with the same variance 1/3; y = task(x, w), with w ~
+    N(0, I) drawn anew for each prompt. noise: sd of what is added to the demonstrations' y; the
+    query's label is the true one.
     """
     require_sizes(count=count, N=N, d=d)
     require_nonnegative(noise=noise)
@@ -55,9 +58,11 @@ def train(
     rate: float = 3e-3,
     generator: torch.Generator,
 ) -> Tensor:
-    """Train `layer` in place by Adam on fresh prompts; return the loss before each step, shape (steps,).
+    """Train `layer` in place by Adam on fresh prompts; return the loss before each step, shape
+    (steps,).
 
-    The loss is the mean squared error of the query's y, which the layer gives as its output's last entry.
+    The loss is the mean squared error of the query's y, which the layer gives as its output's
+    last entry.
     """
     require_sizes(steps=steps, batch=batch)
     require_nonnegative(rate=rate)

@@ -12,7 +12,8 @@ from iclbook.errors import require, require_shape, require_sizes
 
 
 def check_tokens(name: str, x: Tensor, width: int | None = None) -> None:
-    """Raise `InputError` unless `x` is a finite (..., N, width) tensor with N >= 1 and width >= 1."""
+    """Raise `InputError` unless `x` is a finite (..., N, width) tensor with N >= 1 and width >=
+    1."""
     require(x.ndim >= 2, f"{name} must have shape (..., N, width), got {tuple(x.shape)}")
     require(x.shape[-2] >= 1, f"{name} holds no tokens; give at least one demonstration")
     require(x.shape[-1] >= 1, f"{name} has width 0; give tokens of width at least 1")
@@ -20,7 +21,8 @@ def check_tokens(name: str, x: Tensor, width: int | None = None) -> None:
 
 
 def check_pairs(views: Tensor, values: Tensor, width: int | None = None) -> None:
-    """Raise `InputError` unless views (..., N, width) and values (..., N, d_v) are tokens that pair up."""
+    """Raise `InputError` unless views (..., N, width) and values (..., N, d_v) are tokens that
+    pair up."""
     check_tokens("views", views, width)
     check_tokens("values", values)
     N, got = views.shape[-2], values.shape[-2]
@@ -30,7 +32,8 @@ def check_pairs(views: Tensor, values: Tensor, width: int | None = None) -> None
 def softmax_kernel(x: Tensor, y: Tensor, shift: Tensor | float = 0.0) -> Tensor:
     """Return exp(x_i^T y_j - shift), shape (..., N, M), for x (..., N, d) and y (..., M, d).
 
-    A common `shift` (broadcast against the result) rescales the kernel, which attention's ratio cancels.
+    A common `shift` (broadcast against the result) rescales the kernel, which attention's ratio
+    cancels.
     """
     check_tokens("x", x)
     check_tokens("y", y, x.shape[-1])
@@ -38,7 +41,8 @@ def softmax_kernel(x: Tensor, y: Tensor, shift: Tensor | float = 0.0) -> Tensor:
 
 
 def log_gaussian_kernel(x: Tensor, y: Tensor) -> Tensor:
-    """Return -||x_i - y_j||^2 / 2, shape (..., N, M): the log of the Gaussian kernel with unit bandwidth."""
+    """Return -||x_i - y_j||^2 / 2, shape (..., N, M): the log of the Gaussian kernel with unit
+    bandwidth."""
     check_tokens("x", x)
     check_tokens("y", y, x.shape[-1])
     return -(x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1) / 2  # (..., N, M)
@@ -52,9 +56,11 @@ def draw_directions(
     orthogonal: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Return w, shape (d_r, d), each row w_j ~ N(0, I); `orthogonal` rows are so in blocks of d.
+    """Return w, shape (d_r, d), each row w_j ~ N(0, I); `orthogonal` rows are so in blocks of
+    d.
 
-    Orthogonal rows keep the N(0, I) marginal: a Haar direction times the length of an independent Gaussian.
+    Orthogonal rows keep the N(0, I) marginal: a Haar direction times the length of an
+    independent Gaussian.
     """
     require_sizes(d_r=d_r, d=d)
     if not orthogonal:
@@ -63,7 +69,8 @@ def draw_directions(
     q, upper = torch.linalg.qr(
         torch.randn(blocks, d, d, generator=generator, dtype=dtype)
     )  # (blocks, d, d)
-    # QR fixes the signs of its columns; the diagonal's signs undo that, so that q is Haar distributed.
+    # QR fixes the signs of its columns; the diagonal's signs undo that, so that q is Haar
+    # distributed.
     q = q * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     lengths = torch.randn(d_r, d, generator=generator, dtype=dtype).norm(
         dim=-1, keepdim=True
@@ -72,7 +79,8 @@ def draw_directions(
 
 
 def log_positive_features(x: Tensor, w: Tensor) -> Tensor:
-    """Return log phi(x), shape (..., N, d_r), with phi(x) = d_r^{-1/2} exp(w_j^T x - ||x||^2 / 2)."""
+    """Return log phi(x), shape (..., N, d_r), with phi(x) = d_r^{-1/2} exp(w_j^T x - ||x||^2 /
+    2)."""
     check_tokens("x", x)
     check_tokens("w", w, x.shape[-1])
     log_scale = math.log(w.shape[-2]) / 2
@@ -80,16 +88,18 @@ def log_positive_features(x: Tensor, w: Tensor) -> Tensor:
 
 
 def exp_shifted(log_features: Tensor, dim: int | tuple[int, ...] = (-2, -1)) -> Tensor:
-    """Return exp(log_features - max over `dim`): phi times one constant, which attention's ratio cancels.
+    """Return exp(log_features - max over `dim`): phi times one constant, which attention's
+    ratio cancels.
 
-    Keys share one constant (the default); each query may have its own (`dim=-1`). In float64 this carries
-    token norms up to 20, in float32 up to about 6.
+    Keys share one constant (the default); each query may have its own (`dim=-1`). In float64
+    this carries token norms up to 20, in float32 up to about 6.
     """
     return (log_features - log_features.amax(dim, keepdim=True)).exp()  # (..., N, d_r)
 
 
 def trigonometric_features(x: Tensor, w: Tensor) -> Tensor:
-    """Return exp(||x||^2 / 2) m^{-1/2} [cos(w_j^T x), sin(w_j^T x)], shape (..., N, 2 m), for w (m, d).
+    """Return exp(||x||^2 / 2) m^{-1/2} [cos(w_j^T x), sin(w_j^T x)], shape (..., N, 2 m), for w
+    (m, d).
 
     Unbiased for exp(x^T y) like the positive features, but its products may be negative.
     """
@@ -103,9 +113,11 @@ def trigonometric_features(x: Tensor, w: Tensor) -> Tensor:
 
 
 def positive_variance(x: Tensor, y: Tensor, d_r: int, *, orthogonal: bool = False) -> Tensor:
-    """Return Var[phi(x_i)^T phi(y_j)], shape (..., N, M): e^{2 x^T y} (e^{||x+y||^2} - 1) / d_r for iid w_j.
+    """Return Var[phi(x_i)^T phi(y_j)], shape (..., N, M): e^{2 x^T y} (e^{||x+y||^2} - 1) / d_r
+    for iid w_j.
 
-    Orthogonal rows add e^{2 x^T y} c / d_r^2 for every ordered pair of rows in one block, c <= 0 as below.
+    Orthogonal rows add e^{2 x^T y} c / d_r^2 for every ordered pair of rows in one block, c <=
+    0 as below.
     """
     require_sizes(d_r=d_r)
     a = -log_gaussian_kernel(x, -y)  # (..., N, M): ||x + y||^2 / 2
@@ -118,7 +130,8 @@ def positive_variance(x: Tensor, y: Tensor, d_r: int, *, orthogonal: bool = Fals
 
 
 def _orthogonal_covariance(a: Tensor, d: int) -> Tensor:
-    """Return c = E[(d/2)_K (d/2)_L / (d/2)_{K+L}] - 1 with K, L ~ Poisson(a), by the series; shape of a.
+    """Return c = E[(d/2)_K (d/2)_L / (d/2)_{K+L}] - 1 with K, L ~ Poisson(a), by the series;
+    shape of a.
 
     It is E[exp(w_1^T s + w_2^T s)] / e^{||s||^2} - 1 for orthogonal w_1, w_2 and ||s||^2 = 2 a.
     """
@@ -135,7 +148,8 @@ def _orthogonal_covariance(a: Tensor, d: int) -> Tensor:
 
 
 def trigonometric_variance(x: Tensor, y: Tensor, m: int) -> Tensor:
-    """Return e^{||x||^2 + ||y||^2} (1 - e^{-||x-y||^2})^2 / (2 m), shape (..., N, M), m iid frequencies."""
+    """Return e^{||x||^2 + ||y||^2} (1 - e^{-||x-y||^2})^2 / (2 m), shape (..., N, M), m iid
+    frequencies."""
     require_sizes(m=m)
     log_gauss = log_gaussian_kernel(x, y)  # (..., N, M)
     return (
@@ -147,10 +161,12 @@ def trigonometric_variance(x: Tensor, y: Tensor, m: int) -> Tensor:
 
 
 def attention_variance(queries: Tensor, keys: Tensor, values: Tensor, d_r: int) -> Tensor:
-    """Return the first-order variance of attention from d_r iid positive features, (..., M, d_v), as d_r grows.
+    """Return the first-order variance of attention from d_r iid positive features, (..., M,
+    d_v), as d_r grows.
 
-    queries (..., M, d), keys (..., N, d), values (..., N, d_v); values = identity gives the attention matrix.
-    The relative errors of kernel values share directions: Cov = (exp((q + k_i)^T (q + k_j)) - 1) / d_r.
+    queries (..., M, d), keys (..., N, d), values (..., N, d_v); values = identity gives the
+    attention matrix. The relative errors of kernel values share directions: Cov = (exp((q +
+    k_i)^T (q + k_j)) - 1) / d_r.
     """
     require_sizes(d_r=d_r)
     check_pairs(keys, values, queries.shape[-1])
@@ -163,9 +179,11 @@ def attention_variance(queries: Tensor, keys: Tensor, values: Tensor, d_r: int) 
 
 
 def kernel_weights(kernel: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the attention matrix kernel / D, shape (..., M, N), D each query's sum over the keys it sees.
+    """Return the attention matrix kernel / D, shape (..., M, N), D each query's sum over the
+    keys it sees.
 
-    kernel: (..., M, N), queries by keys, from features (phi_q @ phi_k.mT) or exact; mask: True = visible.
+    kernel: (..., M, N), queries by keys, from features (phi_q @ phi_k.mT) or exact; mask: True
+    = visible.
     """
     check_tokens("kernel", kernel)
     seen = kernel if mask is None else kernel.masked_fill(~mask, 0.0)  # (..., M, N)
@@ -178,7 +196,8 @@ def kernel_weights(kernel: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def exact_features(kernel: Tensor) -> Tensor:
-    """Return phi, shape (..., n, n), with phi phi^T = kernel: finite features, exact for these n tokens.
+    """Return phi, shape (..., n, n), with phi phi^T = kernel: finite features, exact for these
+    n tokens.
 
     kernel: (..., n, n), symmetric and positive semidefinite, one row a token.
     """

@@ -1,8 +1,10 @@
-"""A Transformer layer as one dual step: the feed-forward block, residual connections and LayerNorm.
+"""A Transformer layer as one dual step: the feed-forward block, residual connections and
+LayerNorm.
 
-What follows attention is, frozen at one query, an affine map: ReLU and GELU gate their input, LayerNorm
-divides by the query's own deviation. Both depend on the answer, so the map is known only afterwards.
-Several layers need no code of their own: run each `SelfAttention` with `attend=dual_attention`.
+What follows attention is, frozen at one query, an affine map: ReLU and GELU gate their input,
+LayerNorm divides by the query's own deviation. Both depend on the answer, so the map is known
+only afterwards. Several layers need no code of their own: run each `SelfAttention` with
+`attend=dual_attention`.
 """
 
 import functools
@@ -21,7 +23,8 @@ GATES = {"relu": lambda z: (z > 0).to(z.dtype), "gelu": torch.special.ndtr}
 
 @dataclass(frozen=True)
 class Affine:
-    """x -> matrix x + constant, one map for each query: matrix (..., d_out, d_in), constant (..., d_out)."""
+    """x -> matrix x + constant, one map for each query: matrix (..., d_out, d_in), constant
+    (..., d_out)."""
 
     matrix: Tensor
     constant: Tensor
@@ -44,7 +47,8 @@ class Affine:
 
 
 def add_residual(h: Tensor) -> Affine:
-    """Return x -> h + x, the residual connection around attention; h: (..., d), the query's own token."""
+    """Return x -> h + x, the residual connection around attention; h: (..., d), the query's own
+    token."""
     eye = torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
     return Affine(eye.expand(*h.shape, -1), h)
 
@@ -52,9 +56,11 @@ def add_residual(h: Tensor) -> Affine:
 def frozen_feed_forward(
     x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu"
 ) -> Affine:
-    """Return x -> W_F x + W_2 Sigma b_1 + b_2 with W_F = W_2 Sigma W_1, Sigma the gates at x (..., d).
+    """Return x -> W_F x + W_2 Sigma b_1 + b_2 with W_F = W_2 Sigma W_1, Sigma the gates at x
+    (..., d).
 
-    ReLU's gates are 0 or 1; GELU is z ndtr(z), gates between 0 and 1. At x itself the map equals the block.
+    ReLU's gates are 0 or 1; GELU is z ndtr(z), gates between 0 and 1. At x itself the map
+    equals the block.
     """
     if activation not in GATES:
         raise InputError(f"activation must be one of {sorted(GATES)}, got {activation!r}")
@@ -69,7 +75,8 @@ def frozen_feed_forward(
 
 
 def frozen_layer_norm(x: Tensor, norm: nn.LayerNorm) -> Affine:
-    """Return LayerNorm with sd frozen at x (..., d): centre, divide by sd(x), scale, add the bias."""
+    """Return LayerNorm with sd frozen at x (..., d): centre, divide by sd(x), scale, add the
+    bias."""
     d = x.shape[-1]
     scale = norm.weight / (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()  # (..., d)
     centring = torch.eye(d, dtype=x.dtype, device=x.device) - 1 / d  # (d, d)
@@ -80,8 +87,9 @@ def frozen_layer_norm(x: Tensor, norm: nn.LayerNorm) -> Affine:
 def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 1.0) -> Tensor:
     """Return `after` applied to attention's summed heads, by training: (..., M, d_out).
 
-    queries, keys: (..., H, M or N, d); values: (..., H, N, d_in), heads already through W_O. Query m's dual
-    models learn the targets A_m v_i, A = after.matrix (..., M, d_out, d_in); the constant is added last.
+    queries, keys: (..., H, M or N, d); values: (..., H, N, d_in), heads already through W_O.
+    Query m's dual models learn the targets A_m v_i, A = after.matrix (..., M, d_out, d_in); the
+    constant is added last.
     """
     M, N = queries.shape[-2], keys.shape[-2]
     require(M <= N, f"queries are the last tokens of the prompt: at most {N}, got {M}")
@@ -99,10 +107,12 @@ def layer_dual(queries, keys, values, after: Affine, mask=None, *, eta: float = 
 def encoder_dual(
     layer: nn.TransformerEncoderLayer, tokens: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """Return `layer(tokens)`, (B, N, width), by training on maps frozen at the answer; mask as in `layer_dual`.
+    """Return `layer(tokens)`, (B, N, width), by training on maps frozen at the answer; mask as
+    in `layer_dual`.
 
-    The answer must be known first: the gates and deviations are read off a forward pass up to each of them.
-    Pre-norm and post-norm, ReLU and GELU. Raises InputError unless the layer is batch first and in eval mode.
+    The answer must be known first: the gates and deviations are read off a forward pass up to
+    each of them. Pre-norm and post-norm, ReLU and GELU. Raises InputError unless the layer is
+    batch first and in eval mode.
     """
     attn, hidden = layer.self_attn, None if mask is None else ~mask
     require(attn.batch_first, "the layer must be batch first; build it with batch_first=True")
@@ -130,7 +140,8 @@ def encoder_dual(
 
 
 def _projections(attn: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scaled queries and keys (B, H, N, d), and values already through W_O (B, H, N, width)."""
+    """Return scaled queries and keys (B, H, N, d), and values already through W_O (B, H, N,
+    width)."""
     H, width = attn.num_heads, attn.embed_dim
     d = width // H
     qkv = nn.functional.linear(
@@ -146,10 +157,12 @@ def _projections(attn: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, T
 def single_steps(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """Return the outputs (N + 1, B, M, d_v) of every query's own dual model, before and after each of its N steps.
+    """Return the outputs (N + 1, B, M, d_v) of every query's own dual model, before and after
+    each of its N steps.
 
-    queries, keys (B, M, d), values (B, M, d_v), M = N + 1 tokens, each a query. Step i shows every query the i-th of
-    the other tokens, in the prompt's order; a token hidden from it has target 0, so that its step does nothing.
+    queries, keys (B, M, d), values (B, M, d_v), M = N + 1 tokens, each a query. Step i shows
+    every query the i-th of the other tokens, in the prompt's order; a token hidden from it has
+    target 0, so that its step does nothing.
     """
     M = keys.shape[-2]
     seen = torch.ones(M, M, dtype=torch.bool) if mask is None else mask

@@ -1,7 +1,9 @@
-"""Three modifications of attention, each a change of the dual model's loss, and the step that proves it.
+"""Three modifications of attention, each a change of the dual model's loss, and the step that
+proves it.
 
-Queries are the last M of the N tokens, so query m's own key is column N - M + m; `own` says otherwise.
-Weights have shape (..., M, N); a mask is True where a query may see a key, as in PyTorch.
+Queries are the last M of the N tokens, so query m's own key is column N - M + m; `own` says
+otherwise. Weights have shape (..., M, N); a mask is True where a query may see a key, as in
+PyTorch.
 """
 
 import functools
@@ -16,18 +18,21 @@ from iclbook.errors import require, require_nonnegative, require_sizes
 
 
 def regularise(weights: Tensor, own: Tensor, alpha: float) -> Tensor:
-    """Scale the query's own weight by 1 - alpha: one full step on L + alpha / (2 eta) ||W||_F^2."""
+    """Scale the query's own weight by 1 - alpha: one full step on L + alpha / (2 eta)
+    ||W||_F^2."""
     return weights * (1 - alpha * own.to(weights.dtype))  # (..., M, N)
 
 
 def lowest_scores(scores: Tensor, demos: Tensor, r: int) -> Tensor:
-    """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or all."""
+    """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or
+    all."""
     require_sizes(r=r)
     require(
         r <= scores.shape[-1],
         f"r must be at most the number of tokens {scores.shape[-1]}, got {r}",
     )
-    # A stable sort lets the earlier demonstration win a tie, so that the choice is reproducible.
+    # A stable sort lets the earlier demonstration win a tie, so that the choice is
+    # reproducible.
     chosen = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)[
         ..., :r
     ]  # (..., M, r)
@@ -35,7 +40,8 @@ def lowest_scores(scores: Tensor, demos: Tensor, r: int) -> Tensor:
 
 
 def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return 1 / |N| on the negatives and 0 elsewhere, shape (..., M, N); all 0 where there are none."""
+    """Return 1 / |N| on the negatives and 0 elsewhere, shape (..., M, N); all 0 where there are
+    none."""
     count = negatives.sum(-1, keepdim=True).clamp(min=1)  # (..., M, 1)
     return negatives.to(dtype) / count
 
@@ -43,15 +49,18 @@ def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
 def subtract_negatives(
     weights: Tensor, demos: Tensor, negatives: Tensor, beta: float
 ) -> Tensor:
-    """Return weights - beta p_demo / |N| on the negatives: the closed form of `values_less_negatives`."""
+    """Return weights - beta p_demo / |N| on the negatives: the closed form of
+    `values_less_negatives`."""
     p_demo = (weights * demos).sum(-1, keepdim=True)  # (..., M, 1)
     return weights - beta * p_demo * negative_shares(negatives, weights.dtype)
 
 
 def values_less_negatives(values: Tensor, negatives: Tensor, beta: float) -> Tensor:
-    """Return v_i - (beta / |N|) sum_{j in N} v_j, shape (..., M, N, d_v): the targets of the negative loss.
+    """Return v_i - (beta / |N|) sum_{j in N} v_j, shape (..., M, N, d_v): the targets of the
+    negative loss.
 
-    values: (..., N, d_v); negatives: (..., M, N), the same set for every demonstration i of a query.
+    values: (..., N, d_v); negatives: (..., M, N), the same set for every demonstration i of a
+    query.
     """
     mean = negative_shares(negatives, values.dtype) @ values  # (..., M, d_v)
     return values.unsqueeze(-3) - beta * mean.unsqueeze(-2)
@@ -77,7 +86,8 @@ class Augment(nn.Module):
 
 
 def _prepare(queries, keys, mask, own, alpha, beta, r, negatives):
-    """Check the input; return scores, seen, own, demos, negatives, each (..., M, N), negatives maybe None."""
+    """Check the input; return scores, seen, own, demos, negatives, each (..., M, N), negatives
+    maybe None."""
     check_tokens("queries", queries)
     check_tokens("keys", keys, queries.shape[-1])
     require(math.isfinite(alpha), f"alpha must be finite, got {alpha!r}")
@@ -108,11 +118,12 @@ def attention_weights(
     r: int = 0,
     negatives=None,
 ) -> Tensor:
-    """Return the signed weights, shape (..., M, N): softmax(q^T k), then the modifications in closed form.
+    """Return the signed weights, shape (..., M, N): softmax(q^T k), then the modifications in
+    closed form.
 
-    queries: (..., M, d); keys: (..., N, d), both divided by d^{1/4}. alpha = beta = 0 is plain attention.
-    With beta > 0 the negatives are the r lowest-scored demonstrations, or the given bool (..., M, N).
-    Weights sum to 1 - alpha p_own - beta p_demo.
+    queries: (..., M, d); keys: (..., N, d), both divided by d^{1/4}. alpha = beta = 0 is plain
+    attention. With beta > 0 the negatives are the r lowest-scored demonstrations, or the given
+    bool (..., M, N). Weights sum to 1 - alpha p_own - beta p_demo.
     """
     scores, seen, own, demos, negatives = _prepare(
         queries, keys, mask, own, alpha, beta, r, negatives
@@ -126,7 +137,8 @@ def attention_weights(
 def attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, **modification
 ) -> Tensor:
-    """Return the layer's output, shape (..., M, d_v): `attention_weights` times values (..., N, d_v)."""
+    """Return the layer's output, shape (..., M, d_v): `attention_weights` times values (..., N,
+    d_v)."""
     check_pairs(keys, values)
     return attention_weights(queries, keys, mask, **modification) @ values
 
@@ -144,7 +156,8 @@ def dual_attention(
     negatives=None,
     eta: float = 1.0,
 ) -> Tensor:
-    """Return the same output as `attention`, by training: each query's dual model takes one step.
+    """Return the same output as `attention`, by training: each query's dual model takes one
+    step.
 
     Every query has its own model, D, W_0 and negatives; the exact kernel is used, no features.
     """
@@ -156,7 +169,8 @@ def dual_attention(
     top, best = visible.max(-1, keepdim=True)  # (..., M, 1)
     kernel = functools.partial(softmax_kernel, shift=top.unsqueeze(-1))
     D = (visible - top).exp().sum(-1)  # (..., M)
-    # A hidden key has target 0; the best visible key stands in for it, so that exp cannot overflow.
+    # A hidden key has target 0; the best visible key stands in for it, so that exp cannot
+    # overflow.
     stand_in = torch.take_along_dim(keys, best, dim=-2).unsqueeze(-2)  # (..., M, 1, d)
     views = torch.where(seen.unsqueeze(-1), keys.unsqueeze(-3), stand_in)  # (..., M, N, d)
     targets = (

@@ -1,8 +1,9 @@
 """Theorem 3.1: softmax attention is one gradient step on the dual model f(x) = W phi(x).
 
-The loss is L(W) = -(1 / (eta D)) sum_i v_i^T W phi(k_i), D the query's softmax denominator. From
-W_0 = (1 / D) v_q phi(k_q)^T one step with rate eta gives W_1, and W_1 phi(q) is the attention output.
-Both classes are immutable: `step` returns the next model, so that a reader can keep every one of them.
+The loss is L(W) = -(1 / (eta D)) sum_i v_i^T W phi(k_i), D the query's softmax denominator.
+From W_0 = (1 / D) v_q phi(k_q)^T one step with rate eta gives W_1, and W_1 phi(q) is the
+attention output. Both classes are immutable: `step` returns the next model, so that a reader
+can keep every one of them.
 """
 
 import math
@@ -17,7 +18,8 @@ from iclbook.errors import require
 
 
 class _Trainable:
-    """What the two models share: the loss, and the checks of a step. Fields D: (...), eta > 0."""
+    """What the two models share: the loss, and the checks of a step. Fields D: (...), eta >
+    0."""
 
     def _check(self, views: Tensor, values: Tensor, width: int | None = None) -> None:
         require(0 < self.eta < math.inf, f"eta must be finite and above 0, got {self.eta!r}")
@@ -26,7 +28,8 @@ class _Trainable:
         check_pairs(views, values, width)
 
     def loss(self, views: Tensor, values: Tensor, alpha: float = 0.0) -> Tensor:
-        """Return -(1 / (eta D)) sum_i v_i^T f(view_i) + (alpha / (2 eta)) ||W||_F^2, shape (...)."""
+        """Return -(1 / (eta D)) sum_i v_i^T f(view_i) + (alpha / (2 eta)) ||W||_F^2, shape
+        (...)."""
         check_pairs(views, values)
         aligned = (values * self(views)).sum((-2, -1))  # (...)
         return -aligned / (self.eta * self.D) + alpha / (2 * self.eta) * self.squared_norm()
@@ -34,7 +37,8 @@ class _Trainable:
 
 @dataclass(frozen=True)
 class DualModel(_Trainable):
-    """f = W phi with W (..., d_v, d_r), trained on pairs (phi(k_i), v_i); D (...), eta as in the loss."""
+    """f = W phi with W (..., d_v, d_r), trained on pairs (phi(k_i), v_i); D (...), eta as in
+    the loss."""
 
     W: Tensor
     D: Tensor
@@ -52,11 +56,13 @@ class DualModel(_Trainable):
         return phi @ self.W.mT  # (..., M, d_v)
 
     def squared_norm(self) -> Tensor:
-        """Return ||W||_F^2, shape (...); a phi scaled by c scales it by 1 / c^2, since D follows."""
+        """Return ||W||_F^2, shape (...); a phi scaled by c scales it by 1 / c^2, since D
+        follows."""
         return self.W.square().sum((-2, -1))
 
     def step(self, phi: Tensor, values: Tensor, alpha: float = 0.0, rate=None) -> "DualModel":
-        """Return the model after W <- W - rate dL/dW, phi (..., N, d_r), values (..., N, d_v)."""
+        """Return the model after W <- W - rate dL/dW, phi (..., N, d_r), values (..., N,
+        d_v)."""
         self._check(phi, values, self.W.shape[-1])
         rate = self.eta if rate is None else rate
         fit = values.mT @ phi / (self.eta * self.D[..., None, None])  # (..., d_v, d_r)
@@ -65,9 +71,11 @@ class DualModel(_Trainable):
 
 @dataclass(frozen=True)
 class KernelDualModel(_Trainable):
-    """The kernel trick: f(x) = (1 / D) sum_i c_i k(k_i, x); W = (1 / D) sum_i c_i phi(k_i)^T stays implicit.
+    """The kernel trick: f(x) = (1 / D) sum_i c_i k(k_i, x); W = (1 / D) sum_i c_i phi(k_i)^T
+    stays implicit.
 
-    views: the k_i, (..., n, d); coefficients: the c_i, (..., n, d_v); kernel: any (x, y) -> (..., n, m).
+    views: the k_i, (..., n, d); coefficients: the c_i, (..., n, d_v); kernel: any (x, y) ->
+    (..., n, m).
     """
 
     views: Tensor
@@ -80,7 +88,8 @@ class KernelDualModel(_Trainable):
     def start(
         cls, views, values, D, eta: float = 1.0, kernel=softmax_kernel
     ) -> "KernelDualModel":
-        """Return the twin of W_0, from the query's own pair: views (..., 1, d), values (..., 1, d_v)."""
+        """Return the twin of W_0, from the query's own pair: views (..., 1, d), values (..., 1,
+        d_v)."""
         check_pairs(views, values)
         return cls(views, values, D, eta, kernel)
 
@@ -98,7 +107,8 @@ class KernelDualModel(_Trainable):
     def step(
         self, views: Tensor, values: Tensor, alpha: float = 0.0, rate=None
     ) -> "KernelDualModel":
-        """Return the model after the same step: old coefficients decay, the new pairs join with theirs."""
+        """Return the model after the same step: old coefficients decay, the new pairs join with
+        theirs."""
         self._check(views, values, self.views.shape[-1])
         size = 1.0 if rate is None else rate / self.eta
         coefficients = torch.cat(
@@ -110,7 +120,8 @@ class KernelDualModel(_Trainable):
 
 
 def one_at_a_time(model, views: Tensor, values: Tensor, alpha: float = 0.0) -> Iterator:
-    """Yield `model`, then the model after each of the N single-demonstration steps: N + 1 models in all.
+    """Yield `model`, then the model after each of the N single-demonstration steps: N + 1
+    models in all.
 
     The loss is linear in W, so with alpha = 0 the last one equals one full step, in any order.
     """
@@ -122,10 +133,12 @@ def one_at_a_time(model, views: Tensor, values: Tensor, alpha: float = 0.0) -> I
 
 
 def expected_over_orders(parts: Tensor) -> Tensor:
-    """Return the mean of ||sum of the parts not yet shown||^2 over all orders, shape (N + 1, ...).
+    """Return the mean of ||sum of the parts not yet shown||^2 over all orders, shape (N + 1,
+    ...).
 
-    parts: (..., N, d_v), the c_i = p_i v_i that the N steps of `one_at_a_time` add. With m = N - t of them missing it
-    is (m / N) a + m (m - 1) / (N (N - 1)) (b - a), where a = sum_i ||c_i||^2 and b = ||sum_i c_i||^2.
+    parts: (..., N, d_v), the c_i = p_i v_i that the N steps of `one_at_a_time` add. With m = N
+    - t of them missing it is (m / N) a + m (m - 1) / (N (N - 1)) (b - a), where a = sum_i
+    ||c_i||^2 and b = ||sum_i c_i||^2.
     """
     check_tokens("parts", parts)
     N = parts.shape[-2]

@@ -1,7 +1,9 @@
-"""A panel of attention layers trained at once: many modifications and starts on one stream of prompts.
+"""A panel of attention layers trained at once: many modifications and starts on one stream of
+prompts.
 
-Their parameters are stacked with torch.func, so that a step of S layers is a few batched products; they share the
-prompts, which need no copy for each. Each layer's loss is its own: the gradient of their sum is all the gradients.
+Their parameters are stacked with torch.func, so that a step of S layers is a few batched
+products; they share the prompts, which need no copy for each. Each layer's loss is its own: the
+gradient of their sum is all the gradients.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +20,12 @@ Sampler = Callable[[], tuple[Tensor, Tensor]]  # -> tokens (B, N + 1, width), la
 
 
 class Panel:
-    """S single-head layers of one shape, built with output=False; modifications and c may differ from layer to layer.
+    """S single-head layers of one shape, built with output=False; modifications and c may
+    differ from layer to layer.
 
-    A layer's prediction is the last entry of its output at the last token. Without `softmax`, weights are
-    scores / N and the query's own is 0: linear attention. learn_beta: whose beta is a parameter too, S bools.
+    A layer's prediction is the last entry of its output at the last token. Without `softmax`,
+    weights are scores / N and the query's own is 0: linear attention. learn_beta: whose beta is
+    a parameter too, S bools.
     """
 
     def __init__(
@@ -62,7 +66,8 @@ class Panel:
             self.beta.register_hook(lambda gradient: gradient * learns)
 
     def _seen_by(self, probe: Tensor, name: str, W: Tensor, tokens: Tensor) -> Tensor:
-        """probe . g(W h_i) for every token, (S, B, N + 1), without forming g(W h_i). probe: (S, B or 1, d_o)."""
+        """probe . g(W h_i) for every token, (S, B, N + 1), without forming g(W h_i). probe: (S,
+        B or 1, d_o)."""
         linear = probe @ W  # (S, B or 1, width)
         seen = torch.einsum("bnw,sbw->sbn", tokens, linear.expand(-1, len(tokens), -1))
         if f"{name}.mlp.0.weight" not in self.parameters:
@@ -80,7 +85,8 @@ class Panel:
         return seen + self.c[name] * (mapped + probe @ b_2.unsqueeze(-1))
 
     def weights(self, tokens: Tensor) -> Tensor:
-        """Return the modified attention weights of the last token, (S, B, N + 1), from tokens (B, N + 1, width)."""
+        """Return the modified attention weights of the last token, (S, B, N + 1), from tokens
+        (B, N + 1, width)."""
         W_Q, W_K = (self.parameters[name][:, 0] for name in ("W_Q", "W_K"))  # (S, d_o, width)
         queries = tokens[:, -1] @ W_Q.mT / W_Q.shape[-2] ** 0.5  # (S, B, d_o)
         scores = self._seen_by(queries, "g2", W_K, tokens)
@@ -121,7 +127,8 @@ class Panel:
 
     @torch.no_grad()
     def unstack(self) -> list[SelfAttention]:
-        """Return the layers, with the panel's parameters and strengths written back into them."""
+        """Return the layers, with the panel's parameters and strengths written back into
+        them."""
         for s, layer in enumerate(self.layers):
             for name, parameter in layer.named_parameters():
                 parameter.copy_(self.parameters[name][s])
@@ -131,7 +138,8 @@ class Panel:
 
 @torch.no_grad()
 def losses(panels: Sequence[Panel], tokens: Tensor, labels: Tensor, chunk: int = 512) -> Tensor:
-    """Return the mean squared error of all layers, panel after panel, (S,), on labelled prompts."""
+    """Return the mean squared error of all layers, panel after panel, (S,), on labelled
+    prompts."""
     total = 0
     for part, wanted in zip(tokens.split(chunk), labels.split(chunk)):
         total = total + torch.cat([(panel(part) - wanted).square().sum(-1) for panel in panels])
@@ -148,10 +156,12 @@ def train_together(
     decay_from: float = 0.25,
     stop: int = 0,
 ) -> Iterator[int]:
-    """Train panels in place by Adam, all on the same prompts; yields the step numbers in `at`. rates: one a panel.
+    """Train panels in place by Adam, all on the same prompts; yields the step numbers in `at`.
+    rates: one a panel.
 
-    A rate is constant until the share `decay_from` of the steps is done and then falls linearly to 0. stop: leave off
-    after so many of the steps, 0 for none, so that a beginning can be compared.
+    A rate is constant until the share `decay_from` of the steps is done and then falls linearly
+    to 0. stop: leave off after so many of the steps, 0 for none, so that a beginning can be
+    compared.
     """
     require_sizes(steps=steps)
     require(

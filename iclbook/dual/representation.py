@@ -1,4 +1,5 @@
-"""The dual loss as representation learning: what repeated steps do to W, and two measures of collapse."""
+"""The dual loss as representation learning: what repeated steps do to W, and two measures of
+collapse."""
 
 from collections.abc import Iterator
 
@@ -10,10 +11,12 @@ from iclbook.errors import require_nonnegative, require_sizes
 
 
 def repeated_steps(W_0: Tensor, G: Tensor, alpha: float, steps: int) -> Tensor:
-    """Return W_0 .. W_steps, shape (steps + 1, ..., d_v, d_r), of W <- (1 - alpha) W + G with rate eta.
+    """Return W_0 .. W_steps, shape (steps + 1, ..., d_v, d_r), of W <- (1 - alpha) W + G with
+    rate eta.
 
-    G = (1 / D) sum_i v_i phi(k_i)^T; W_t = (1 - alpha)^t W_0 + sum_{s < t} (1 - alpha)^s G. Tends to G/alpha
-    for 0 < alpha < 2, alternates for alpha = 2, grows as t G for alpha = 0 and geometrically elsewhere.
+    G = (1 / D) sum_i v_i phi(k_i)^T; W_t = (1 - alpha)^t W_0 + sum_{s < t} (1 - alpha)^s G.
+    Tends to G/alpha for 0 < alpha < 2, alternates for alpha = 2, grows as t G for alpha = 0 and
+    geometrically elsewhere.
     """
     require_sizes(steps=steps)
     powers = (1 - alpha) ** torch.arange(
@@ -25,9 +28,11 @@ def repeated_steps(W_0: Tensor, G: Tensor, alpha: float, steps: int) -> Tensor:
 
 
 def effective_rank(outputs: Tensor) -> Tensor:
-    """Return exp(entropy of the normalised singular values), shape (...), of outputs (..., N, d).
+    """Return exp(entropy of the normalised singular values), shape (...), of outputs (..., N,
+    d).
 
-    Our measure of collapse: 1 where all outputs lie on one line, min(N, d) at most; 0 for a zero matrix.
+    Our measure of collapse: 1 where all outputs lie on one line, min(N, d) at most; 0 for a
+    zero matrix.
     """
     check_tokens("outputs", outputs)
     singular = torch.linalg.svdvals(outputs)  # (..., min(N, d))
@@ -51,9 +56,11 @@ def negatives_growth(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a, b, c, scalars: E ||G_beta||_F^2 is proportional to a - 2 beta b + beta^2 c.
 
-    G_beta is the step's direction when every value loses beta times the mean value of one common set,
-    the expectation over values whose coordinates are drawn independently with covariance gram (N, N).
-    kernel: (N, N) over the demonstrations; negatives: bool (N,), not empty. beta = 2 b / c changes nothing.
+    G_beta is the step's direction when every value loses beta times the mean value of one
+    common set, the expectation over values whose coordinates are drawn independently with
+    covariance gram (N, N).
+    kernel: (N, N) over the demonstrations; negatives: bool (N,), not empty. beta = 2 b / c
+    changes nothing.
     """
     share = negatives.to(gram.dtype) / negatives.sum()  # (N,)
     row = kernel.sum(-1)  # (N,)
@@ -65,8 +72,9 @@ def align_two_views(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (U, W), steps + 1 times: gradient ascent on tr(U M W^T) = sum_i (U h_i)^T W phi_i.
 
-    U: (d_v, width) makes the targets, W: (d_v, d_r) the outputs, M = sum_i h_i phi_i^T (width, d_r). After
-    each step what was moved returns to Frobenius norm 1. U moves only with `learn_targets`.
+    U: (d_v, width) makes the targets, W: (d_v, d_r) the outputs, M = sum_i h_i phi_i^T (width,
+    d_r). After each step what was moved returns to Frobenius norm 1. U moves only with
+    `learn_targets`.
     """
     require_sizes(steps=steps)
     require_nonnegative(rate=rate)

@@ -1,7 +1,8 @@
-"""The tasks on which part II trains: callables (x, w) -> y with a name. Ours: the captions do not define theirs.
+"""The tasks on which part II trains: callables (x, w) -> y with a name. Ours: the captions do
+not define theirs.
 
-x is (..., N + 1, d) with variance 1/3 a coordinate and w is (..., d, 1), so z = w^T x / sqrt(d / 3) has mean 0 and
-variance 1, whatever d.
+x is (..., N + 1, d) with variance 1/3 a coordinate and w is (..., d, 1), so z = w^T x / sqrt(d
+/ 3) has mean 0 and variance 1, whatever d.
 """
 
 import math

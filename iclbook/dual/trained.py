@@ -1,6 +1,8 @@
-"""What one attention layer can reach: two numbers by symmetry, linear steps in closed form, peers outside attention.
+"""What one attention layer can reach: two numbers by symmetry, linear steps in closed form,
+peers outside attention.
 
-By symmetry a trained layer comes down to score scale a and value scale c: score a x_i . x_q, value c y_i, own value 0.
+By symmetry a trained layer comes down to score scale a and value scale c: score a x_i . x_q,
+value c y_i, own value 0.
 """
 
 import functools
@@ -21,10 +23,11 @@ FOURTH_MOMENT = {"uniform": 1 / 5, "gaussian": 1 / 3}  # of a coordinate with va
 def linear_step_loss(
     N: int, d: int, *, inputs: str = "uniform", noise: float = 0.0, centred: bool = False
 ) -> float:
-    """Return the loss of the best single linear step c sum_i y_i x_i . x_q on the linear task, in closed form.
+    """Return the loss of the best single linear step c sum_i y_i x_i . x_q on the linear task,
+    in closed form.
 
-    sigma^2 (d - (tr E G)^2 / (tr E G^2 + noise^2 tr E G)), G = sum_i x_i x_i^T, sigma^2 = 1/3; `centred`: with
-    x_i - mean x. Derived in the chapter.
+    sigma^2 (d - (tr E G)^2 / (tr E G^2 + noise^2 tr E G)), G = sum_i x_i x_i^T, sigma^2 = 1/3;
+    `centred`: with x_i - mean x. Derived in the chapter.
     """
     require_sizes(N=N, d=d)
     require_nonnegative(noise=noise)
@@ -45,7 +48,8 @@ def linear_step_loss(
 
 
 def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (c, loss), each (...): the best c in c * feature, and its mean squared error. features: (..., B)."""
+    """Return (c, loss), each (...): the best c in c * feature, and its mean squared error.
+    features: (..., B)."""
     c = (features * labels).mean(-1) / features.square().mean(-1)
     return c, (c.unsqueeze(-1) * features - labels).square().mean(-1)
 
@@ -53,9 +57,11 @@ def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def two_number_features(
     tokens: Tensor, a: float, negatives: list[tuple[int, float]]
 ) -> dict[tuple, Tensor]:
-    """Return {family: sum of weights times y, (B,)} at the score scale a, for tokens (B, N + 1, d + 1).
+    """Return {family: sum of weights times y, (B,)} at the score scale a, for tokens (B, N + 1,
+    d + 1).
 
-    Families: ("plain",), ("own token hidden",), ("positive part",) of centred weights, and ("negative", r, beta).
+    Families: ("plain",), ("own token hidden",), ("positive part",) of centred weights, and
+    ("negative", r, beta).
     """
     x, y = tokens[..., :-1], tokens[:, :-1, -1]  # (B, N + 1, d), (B, N)
     scores = a * (x @ x[:, -1:].mT).squeeze(-1)  # (B, N + 1)
@@ -78,7 +84,8 @@ def linear_features(tokens: Tensor) -> dict[tuple, Tensor]:
 
 
 def ridge(tokens: Tensor, penalty: float, *, intercept: bool = False) -> Tensor:
-    """Return each prompt's own ridge prediction for its query, (B,): argmin ||y - X w||^2 + penalty ||w||^2."""
+    """Return each prompt's own ridge prediction for its query, (B,): argmin ||y - X w||^2 +
+    penalty ||w||^2."""
     require(penalty > 0, f"penalty must be above 0, got {penalty!r}")
     x, y, query = (
         tokens[:, :-1, :-1],
@@ -105,10 +112,12 @@ def smoother(tokens: Tensor, bandwidth: float) -> Tensor:
 
 
 def step_outputs(layer: SelfAttention, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a single-head layer's own dual model says of the last token: (N + 1, B, d_o) and (B, d_o).
+    """Return what a single-head layer's own dual model says of the last token: (N + 1, B, d_o)
+    and (B, d_o).
 
-    The first are its outputs before and after each of N single-demonstration steps, on views, values, negatives and
-    strengths of that layer; the penalty acts once, on the start. The second is its output after one full step.
+    The first are its outputs before and after each of N single-demonstration steps, on views,
+    values, negatives and strengths of that layer; the penalty acts once, on the start. The
+    second is its output after one full step.
     """
     queries, keys, values = (part[:, 0] for part in layer.project(tokens))  # (B, N + 1, d_o)
     alpha, beta, r = (layer.modification[name] for name in ("alpha", "beta", "r"))

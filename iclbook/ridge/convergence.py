@@ -1,8 +1,9 @@
-"""Linear convergence (yang2024, Theorem 1): the quantities of the proof and the step sizes that it allows.
+"""Linear convergence (yang2024, Theorem 1): the quantities of the proof and the step sizes that
+it allows.
 
-The paper's constants (its eqs. 15-17) did not reach us. Those below are ours, derived in the chapter *Linear
-convergence*. Weights are written w = gamma alpha, so that the two rates eta_Q = eta and eta_w = gamma^2 eta are one
-rate eta for (Q, alpha).
+The paper's constants (its eqs. 15-17) did not reach us. Those below are ours, derived in the
+chapter *Linear convergence*. Weights are written w = gamma alpha, so that the two rates eta_Q =
+eta and eta_w = gamma^2 eta are one rate eta for (Q, alpha).
 """
 
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ HALF = (
 
 @torch.no_grad()
 def weighted_attention(model: MultiHeadAttention, loss: PopulationLoss) -> Tensor:
-    """B_k = Zbar C_k for every token (yang2024 eq. 13), (K, N, H); C_k has the columns softmax(V^T Q_h v_k)."""
+    """B_k = Zbar C_k for every token (yang2024 eq. 13), (K, N, H); C_k has the columns
+    softmax(V^T Q_h v_k)."""
     return head_matrices(model.attention(), loss.covariance)
 
 
 def conditioning(B: Tensor) -> tuple[Tensor, Tensor]:
-    """(zeta, b), each (...): zeta = min_k lambda_min(B_k B_k^T) (eq. 14), 0 where H < N, and b = max_k ||B_k||.
+    """(zeta, b), each (...): zeta = min_k lambda_min(B_k B_k^T) (eq. 14), 0 where H < N, and b
+    = max_k ||B_k||.
 
     B: (..., K, N, H). In float64 a zeta below about (1e-16 b)^2 is rounding, not conditioning.
     """
@@ -37,9 +40,11 @@ def conditioning(B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """First and second derivative of softmax(x + t u) in t at t = 0, each (..., N), where s = softmax(x): (..., N).
+    """First and second derivative of softmax(x + t u) in t at t = 0, each (..., N), where s =
+    softmax(x): (..., N).
 
-    s o (u - mean)   and   s o ((u - mean)^2 - variance),   mean and variance of u under the probabilities s.
+    s o (u - mean)   and   s o ((u - mean)^2 - variance),   mean and variance of u under the
+    probabilities s.
     """
     require_shape("u", u, tuple(s.shape))
     centred = u - (s * u).sum(dim=-1, keepdim=True)  # (..., N)
@@ -48,10 +53,11 @@ def softmax_derivatives(s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
-    """An upper bound on the second derivative of L along any unit direction of (Q, alpha) (ours).
+    """An upper bound on the second derivative of L along any unit direction of (Q, alpha)
+    (ours).
 
-    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F and error_norm =
-    sqrt(sum_k ||delta_k||^2) are numbers, or tensors of one shape.
+    b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F and error_norm
+    = sqrt(sum_k ||delta_k||^2) are numbers, or tensors of one shape.
     """
     slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
     bend = (
@@ -61,10 +67,12 @@ def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
 
 
 def frozen_curve(B: Tensor, error: Tensor, rate: float, steps: Tensor) -> Tensor:
-    """Excess loss after `steps` steps of gradient descent on w alone, with frozen attention, (count,).
+    """Excess loss after `steps` steps of gradient descent on w alone, with frozen attention,
+    (count,).
 
-    B: (K, N, H); error: (N, K), delta at the start; rate: eta_w; steps: (count,) whole numbers. In the eigenbasis of
-    B_k B_k^T each component of delta_k shrinks by its own factor (1 - rate lambda / K) a step.
+    B: (K, N, H); error: (N, K), delta at the start; rate: eta_w; steps: (count,) whole numbers.
+    In the eigenbasis of B_k B_k^T each component of delta_k shrinks by its own factor (1 - rate
+    lambda / K) a step.
     """
     K = B.shape[0]
     values, vectors = torch.linalg.eigh(B @ B.mT)  # (K, N), (K, N, N)
@@ -75,11 +83,12 @@ def frozen_curve(B: Tensor, error: Tensor, rate: float, steps: Tensor) -> Tensor
 
 @dataclass(frozen=True)
 class TheoryRule:
-    """What the proof of Theorem 1 measures at the start, and the gamma and step sizes that it then allows (ours).
+    """What the proof of Theorem 1 measures at the start, and the gamma and step sizes that it
+    then allows (ours).
 
-    zeta: min_k lambda_min(B_k B_k^T); b: max_k ||B_k||; sigma: ||Zbar||; radius: max_k ||v_k||; excess: L - L* at
-    w = 0; K: dictionary size. Numbers, or tensors that hold one entry a model. Raises InputError where zeta = 0: the
-    theorem is silent there.
+    zeta: min_k lambda_min(B_k B_k^T); b: max_k ||B_k||; sigma: ||Zbar||; radius: max_k ||v_k||;
+    excess: L - L* at w = 0; K: dictionary size. Numbers, or tensors that hold one entry a
+    model. Raises InputError where zeta = 0: the theorem is silent there.
     """
 
     zeta: float | Tensor
@@ -138,5 +147,6 @@ class TheoryRule:
 
     @property
     def decrease(self) -> float | Tensor:
-        """eta mu with mu = gamma^2 zeta_0 / (2 K): L - L* falls by the factor 1 - eta mu or more at every step."""
+        """eta mu with mu = gamma^2 zeta_0 / (2 K): L - L* falls by the factor 1 - eta mu or
+        more at every step."""
         return self.rate_w * self.zeta / (2 * self.K)

@@ -1,7 +1,8 @@
-"""The deep model: the standard encoder of several layers on the same prompts (yang2024, section 4), and probes.
+"""The deep model: the standard encoder of several layers on the same prompts (yang2024, section
+4), and probes.
 
-Each of the K dictionary tokens is one input token (v_k, y_k or 0, shown or not); the output at token k is y^_k. How
-the label enters is our choice: the paper does not say.
+Each of the K dictionary tokens is one input token (v_k, y_k or 0, shown or not); the output at
+token k is y^_k. How the label enters is our choice: the paper does not say.
 """
 
 import torch
@@ -12,7 +13,8 @@ from iclbook.ridge.prompt import Dictionary
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
-    """torch's standard encoder layer, x -> norm(x + block(x)) for each of its two blocks; `skip=False` drops the x."""
+    """torch's standard encoder layer, x -> norm(x + block(x)) for each of its two blocks;
+    `skip=False` drops the x."""
 
     def __init__(self, width: int, H: int, feedforward: int, skip: bool = True):
         super().__init__(width, H, feedforward, dropout=0.0, batch_first=True)
@@ -27,10 +29,12 @@ class EncoderLayer(nn.TransformerEncoderLayer):
 
 
 class DeepTransformer(nn.Module):
-    """Predicts every dictionary token's label by a stack of encoder layers; every token attends to all K tokens.
+    """Predicts every dictionary token's label by a stack of encoder layers; every token attends
+    to all K tokens.
 
-    Weights start as torch draws them, each layer on its own, from a seed taken from `generator`. The draw does not
-    depend on H or `skip`. Raises InputError for sizes below 1, or a width that H does not divide.
+    Weights start as torch draws them, each layer on its own, from a seed taken from
+    `generator`. The draw does not depend on H or `skip`. Raises InputError for sizes below 1,
+    or a width that H does not divide.
     """
 
     def __init__(
@@ -55,7 +59,8 @@ class DeepTransformer(nn.Module):
         self.to(dictionary.tokens.dtype)
 
     def hidden(self, y: Tensor) -> list[Tensor]:
-        """The tokens' representations after the embedding and after each layer, layers + 1 of (count, K, width).
+        """The tokens' representations after the embedding and after each layer, layers + 1 of
+        (count, K, width).
 
         y: the prompt's labels, (count, N).
         """
@@ -81,37 +86,44 @@ class DeepTransformer(nn.Module):
 
 
 def prediction_loss(predicted: Tensor, labels: Tensor) -> Tensor:
-    """(1/2K) sum_k (y^_k - y_k)^2, averaged over the tasks (yang2024 eq. 9), a scalar; both (count, K)."""
+    """(1/2K) sum_k (y^_k - y_k)^2, averaged over the tasks (yang2024 eq. 9), a scalar; both
+    (count, K)."""
     return (predicted - labels).square().mean() / 2
 
 
 def linear_part(y: Tensor, predicted: Tensor) -> Tensor:
-    """The table T, (N, K), of the linear map y -> T^T y closest to given predictions, in the least-squares sense.
+    """The table T, (N, K), of the linear map y -> T^T y closest to given predictions, in the
+    least-squares sense.
 
-    y: (count, N); predicted: (count, K), with count >= N. A one-layer model's table is found exactly.
+    y: (count, N); predicted: (count, K), with count >= N. A one-layer model's table is found
+    exactly.
     """
     require(
         len(y) >= y.shape[1],
         f"{len(y)} prompts cannot fix a table for {y.shape[1]} labels; take more",
     )
-    # Not torch's default driver: that one starts from whatever lies in memory, and its last bits differ by call.
+    # Not torch's default driver: that one starts from whatever lies in memory, and its last
+    # bits differ by call.
     return torch.linalg.lstsq(y, predicted, driver="gelsd").solution  # (N, K)
 
 
 def nonlinear_share(predicted: Tensor, linear: Tensor) -> Tensor:
-    """||y^ - linear||^2 / ||y^||^2, a scalar: what of the predictions a linear map leaves out; both (count, K)."""
+    """||y^ - linear||^2 / ||y^||^2, a scalar: what of the predictions a linear map leaves out;
+    both (count, K)."""
     return (predicted - linear).square().sum() / predicted.square().sum()
 
 
 def scaling_error(predict, y: Tensor, factor: float) -> Tensor:
-    """||f(c y) - c f(y)||^2 / ||c f(y)||^2, a scalar: 0 for ridge regression, which is linear in the labels."""
+    """||f(c y) - c f(y)||^2 / ||c f(y)||^2, a scalar: 0 for ridge regression, which is linear
+    in the labels."""
     scaled = factor * predict(y)  # (count, K)
     return (predict(factor * y) - scaled).square().sum() / scaled.square().sum()
 
 
 def operations(model: DeepTransformer, batch: int) -> dict[str, int]:
-    """What one training step costs, independent of the machine: "flops" of the matrix products, forward and backward,
-    counted by torch, and "exponentials" of the softmax, batch * layers * H * K^2.
+    """What one training step costs, independent of the machine: "flops" of the matrix products,
+    forward and backward, counted by torch, and "exponentials" of the softmax, batch * layers *
+    H * K^2.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode

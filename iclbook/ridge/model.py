@@ -1,4 +1,5 @@
-"""The one-layer multi-head softmax transformer (yang2024, eq. 8), and its closed-form gradient."""
+"""The one-layer multi-head softmax transformer (yang2024, eq. 8), and its closed-form
+gradient."""
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,16 @@ from iclbook.ridge.prompt import Dictionary
 class MultiHeadAttention(nn.Module):
     """Predicts every dictionary token's label from the labels in the prompt.
 
-        y^_k = sum_h w[h, k] * y^T softmax(V^T Q_h v_k)                             (yang2024 eq. 8)
+        y^_k = sum_h w[h, k] * y^T softmax(V^T Q_h v_k)                             (yang2024
+        eq. 8)
 
-    The softmax runs over the N prompt tokens. All that acts on the labels is the table of weights
-    a~_k = sum_h w[h, k] softmax(V^T Q_h v_k), so `forward` returns that table and `predict` applies it.
+    The softmax runs over the N prompt tokens. All that acts on the labels is the table of
+    weights a~_k = sum_h w[h, k] softmax(V^T Q_h v_k), so `forward` returns that table and
+    `predict` applies it.
 
-    Q: (d, H, d), head h is Q[:, h, :], standard Gaussian times `beta` at the start; w: (H, K), zero at the start.
-    The head index stands in the middle so that every stage is one large matrix product with no copy.
+    Q: (d, H, d), head h is Q[:, h, :], standard Gaussian times `beta` at the start; w: (H, K),
+    zero at the start. The head index stands in the middle so that every stage is one large
+    matrix product with no copy.
     """
 
     def __init__(
@@ -33,7 +37,8 @@ class MultiHeadAttention(nn.Module):
         self.register_buffer("tokens", dictionary.tokens.contiguous())
 
     def attention(self, V: Tensor | None = None) -> Tensor:
-        """Attention weights softmax(V^T Q_h v_k), (N, H, K); `V`: (d, N) shows other prompt tokens."""
+        """Attention weights softmax(V^T Q_h v_k), (N, H, K); `V`: (d, N) shows other prompt
+        tokens."""
         V = self.V if V is None else V
         d, H, _ = self.Q.shape
         left = V.T @ self.Q.view(d, H * d)  # (N, H d)
@@ -52,9 +57,11 @@ class MultiHeadAttention(nn.Module):
 
     @torch.no_grad()
     def set_gradient(self, attention: Tensor, G: Tensor) -> None:
-        """Write the gradient of a loss into `Q.grad` and `w.grad`, given its gradient in the table a~.
+        """Write the gradient of a loss into `Q.grad` and `w.grad`, given its gradient in the
+        table a~.
 
-        attention: (N, H, K), from `attention()`; G: (N, K) = d loss / d a~. With S = softmax(V^T Q_h v_k):
+        attention: (N, H, K), from `attention()`; G: (N, K) = d loss / d a~. With S =
+        softmax(V^T Q_h v_k):
 
             d loss / d w[h, k]  = S[:, h, k]^T G[:, k]
             d loss / d logits   = w[h, k] S[n, h, k] (G[n, k] - S[:, h, k]^T G[:, k])

@@ -1,4 +1,5 @@
-"""Null models: what else reaches the same table of weights, and what that says about attention (ours)."""
+"""Null models: what else reaches the same table of weights, and what that says about attention
+(ours)."""
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ def free_table_descent(
 
 
 def frozen_attention_weights(attention: Tensor, target: Tensor, covariance: Tensor) -> Tensor:
-    """The best w for frozen attention: for each token k the least-squares fit of A_k by the H columns of S_k, (H, K).
+    """The best w for frozen attention: for each token k the least-squares fit of A_k by the H
+    columns of S_k, (H, K).
 
-    attention: (N, H, K); target A: (N, K); covariance Zbar^2: (N, N). With Q frozen at random the model is linear in
-    w and the loss convex; it reaches L* as soon as the H >= N columns span R^N.
+    attention: (N, H, K); target A: (N, K); covariance Zbar^2: (N, N). With Q frozen at random
+    the model is linear in w and the loss convex; it reaches L* as soon as the H >= N columns
+    span R^N.
     """
     N, _, K = attention.shape
     require_shape("target", target, (N, K))

@@ -1,7 +1,8 @@
 """The prompt, the dictionary and the task: what a model sees (yang2024, section 2).
 
-A dictionary holds K tokens v_k with representations z_k = f(v_k). A prompt shows the first N of them with
-their labels. One task is a vector lambda; it labels token k by y_k = lambda^T (z_k + eps_k), eps_k ~ N(0, tau I).
+A dictionary holds K tokens v_k with representations z_k = f(v_k). A prompt shows the first N of
+them with their labels. One task is a vector lambda; it labels token k by y_k = lambda^T (z_k +
+eps_k), eps_k ~ N(0, tau I).
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +25,11 @@ TOKENS = ("unit", "gaussian")
 class Dictionary:
     """K tokens, their representations, and which of them the prompt shows.
 
-    tokens: (d, K), the columns v_1..v_K; features: (m, K), the columns z_1..z_K = f(v_1)..f(v_K);
-    N: prompt length, the prompt shows tokens 1..N; tau: variance of the noise inside a representation.
-    Raises InputError for wrong shapes, entries that are not finite, N < 1, N > K or tau < 0.
+    tokens: (d, K), the columns v_1..v_K; features: (m, K), the columns z_1..z_K =
+    f(v_1)..f(v_K);
+    N: prompt length, the prompt shows tokens 1..N; tau: variance of the noise inside a
+    representation. Raises InputError for wrong shapes, entries that are not finite, N < 1, N >
+    K or tau < 0.
     """
 
     tokens: Tensor
@@ -70,7 +73,8 @@ class Dictionary:
         return self.features[:, : self.N]
 
     def reordered(self, order: Tensor) -> "Dictionary":
-        """The same dictionary with its tokens in another order, (K,) indices: another set of N is shown."""
+        """The same dictionary with its tokens in another order, (K,) indices: another set of N
+        is shown."""
         return replace(self, tokens=self.tokens[:, order], features=self.features[:, order])
 
     def to(self, dtype: torch.dtype) -> "Dictionary":
@@ -89,12 +93,14 @@ def sample_dictionary(
     tokens: str = "unit",
     dtype: torch.dtype = torch.float64,
 ) -> Dictionary:
-    """Draw a dictionary: standard Gaussian representations, and tokens by one of two readings of the paper.
+    """Draw a dictionary: standard Gaussian representations, and tokens by one of two readings
+    of the paper.
 
     tokens="unit": Gaussian directions of norm 1 (the theory's setting, section 2);
-    tokens="gaussian": standard Gaussian entries, norm about sqrt(d) (what section 4 says of the experiments).
-    Both readings share their directions and representations for one generator state. The draw is made in float64
-    whatever `dtype`, so that both precisions see the same dictionary. Raises InputError for sizes below 1, N > K, tau < 0.
+    tokens="gaussian": standard Gaussian entries, norm about sqrt(d) (what section 4 says of the
+    experiments). Both readings share their directions and representations for one generator
+    state. The draw is made in float64 whatever `dtype`, so that both precisions see the same
+    dictionary. Raises InputError for sizes below 1, N > K, tau < 0.
     """
     require_sizes(N=N, K=K, d=d, m=m)
     require(tokens in TOKENS, f"tokens must be one of {', '.join(TOKENS)}, got {tokens!r}")
@@ -116,7 +122,8 @@ def sample_tasks(
 ) -> Tensor:
     """Draw `count` tasks lambda ~ N(mean 1_m, std^2 I_m), (count, m).
 
-    In-domain tasks have mean 0, std 1 (Assumption 1); the paper's out-of-domain tasks mean 1, std 2.
+    In-domain tasks have mean 0, std 1 (Assumption 1); the paper's out-of-domain tasks mean 1,
+    std 2.
     """
     require_sizes(count=count, m=m)
     require_nonnegative(std=std)
@@ -128,10 +135,11 @@ def sample_tasks(
 def sample_labels(
     dictionary: Dictionary, tasks: Tensor, *, generator: torch.Generator
 ) -> Tensor:
-    """Labels of all K tokens for each task, y_k = lambda^T (z_k + eps_k) (yang2024 eq. 1), (count, K).
+    """Labels of all K tokens for each task, y_k = lambda^T (z_k + eps_k) (yang2024 eq. 1),
+    (count, K).
 
-    tasks: (count, m). Given lambda, lambda^T eps_k ~ N(0, tau ||lambda||^2) independently over k, so one number
-    is drawn a label instead of m.
+    tasks: (count, m). Given lambda, lambda^T eps_k ~ N(0, tau ||lambda||^2) independently over
+    k, so one number is drawn a label instead of m.
     """
     require_shape("tasks", tasks, (None, dictionary.m))
     clean = tasks @ dictionary.features  # (count, K)

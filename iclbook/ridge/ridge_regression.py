@@ -11,10 +11,11 @@ from iclbook.ridge.prompt import Dictionary
 
 
 def ridge_coefficients(Z: Tensor, y: Tensor, penalty: float) -> Tensor:
-    """argmin ||y - Z^T lambda||^2 + penalty ||lambda||^2 = (Z Z^T + penalty I)^{-1} Z y, (count, m).
+    """argmin ||y - Z^T lambda||^2 + penalty ||lambda||^2 = (Z Z^T + penalty I)^{-1} Z y,
+    (count, m).
 
-    Z: (m, N); y: (count, N). Theorem 2's limit has penalty m tau (yang2024 eq. 20), Lemma 4's template N tau
-    (eq. 25). With penalty 0 the least-norm solution is returned.
+    Z: (m, N); y: (count, N). Theorem 2's limit has penalty m tau (yang2024 eq. 20), Lemma 4's
+    template N tau (eq. 25). With penalty 0 the least-norm solution is returned.
     """
     require_nonnegative(penalty=penalty)
     require_shape("Z", Z, (None, None))
@@ -26,7 +27,8 @@ def ridge_coefficients(Z: Tensor, y: Tensor, penalty: float) -> Tensor:
 
 
 def ridge_predictions(Z: Tensor, features: Tensor, y: Tensor, penalty: float) -> Tensor:
-    """Ridge predictions lambda^T z for tokens with representations `features`: (m, K), as (count, K)."""
+    """Ridge predictions lambda^T z for tokens with representations `features`: (m, K), as
+    (count, K)."""
     return ridge_coefficients(Z, y, penalty) @ features  # (count, K)
 
 
@@ -42,7 +44,8 @@ def label_energy(dictionary: Dictionary, y: Tensor) -> Tensor:
 
 
 def chi_square_bound(weights: Tensor, delta: float) -> float:
-    """A number that sum_i a_i g_i^2, g_i ~ N(0, 1) independent, exceeds with probability at most delta.
+    """A number that sum_i a_i g_i^2, g_i ~ N(0, 1) independent, exceeds with probability at
+    most delta.
 
     weights a_i >= 0: (count,). Laurent and Massart's tail bound: with t = log(1 / delta),
     sum a_i + 2 sqrt(t sum a_i^2) + 2 t max a_i.
@@ -58,10 +61,12 @@ def chi_square_bound(weights: Tensor, delta: float) -> float:
 
 
 def label_energy_bound(dictionary: Dictionary, B: float, delta: float) -> float:
-    """A number that ||Zbar^{-1} y||^2 exceeds with probability at most delta, for any task with ||lambda|| <= B.
+    """A number that ||Zbar^{-1} y||^2 exceeds with probability at most delta, for any task with
+    ||lambda|| <= B.
 
-    y = Z^T lambda + e with e ~ N(0, tau ||lambda||^2 I). By the triangle inequality the root of the number is
-    B (||Zbar^{-1} Z^T|| + sqrt(tau q)), q the `chi_square_bound` with the eigenvalues of Zbar^{-2} as weights.
+    y = Z^T lambda + e with e ~ N(0, tau ||lambda||^2 I). By the triangle inequality the root of
+    the number is B (||Zbar^{-1} Z^T|| + sqrt(tau q)), q the `chi_square_bound` with the
+    eigenvalues of Zbar^{-2} as weights.
     Ours: the paper's constants did not reach us.
     """
     require_nonnegative(B=B)
@@ -76,8 +81,9 @@ def label_energy_bound(dictionary: Dictionary, B: float, delta: float) -> float:
 def iteration_count(excess: float, energy: float, precision: float, contraction: float) -> int:
     """The smallest T with excess (1 - contraction)^T energy <= precision.
 
-    excess: L - L* at the start; energy: a bound on ||Zbar^{-1} y||^2; contraction in (0, 1): by how much of itself
-    L - L* shrinks in a step (Theorem 1). After T steps (1/2K) ||y^ - y*^||^2 <= precision.
+    excess: L - L* at the start; energy: a bound on ||Zbar^{-1} y||^2; contraction in (0, 1): by
+    how much of itself L - L* shrinks in a step (Theorem 1). After T steps (1/2K) ||y^ - y*^||^2
+    <= precision.
     """
     require(0 < contraction < 1, f"contraction must lie between 0 and 1, got {contraction!r}")
     require(min(excess, energy, precision) > 0, "excess, energy and precision must be positive")
@@ -85,7 +91,8 @@ def iteration_count(excess: float, energy: float, precision: float, contraction:
 
 
 def _covariance_root(dictionary: Dictionary) -> Tensor:
-    """The lower Cholesky factor of Zbar^2, (N, N); Zbar^{-1} up to a rotation is its inverse."""
+    """The lower Cholesky factor of Zbar^2, (N, N); Zbar^{-1} up to a rotation is its
+    inverse."""
     singular = dictionary.tau == 0 and dictionary.m < dictionary.N
     require(not singular, "Zbar is singular for tau = 0 and N > m; take tau > 0 or N <= m")
     return torch.linalg.cholesky(label_covariance(dictionary))

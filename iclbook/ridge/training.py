@@ -1,4 +1,5 @@
-"""Training the one-layer model: Adam as in the paper's experiments, two-rate gradient descent as in its theory."""
+"""Training the one-layer model: Adam as in the paper's experiments, two-rate gradient descent
+as in its theory."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -23,10 +24,11 @@ def make_optimizer(
     freeze_Q: bool = False,
     half_life: float = float("inf"),
 ) -> torch.optim.Optimizer:
-    """ "adam" with one rate, or "gd": rate eta_Q for Q and eta_w = gamma^2 eta_Q for w (yang2024 eq. 10).
+    """ "adam" with one rate, or "gd": rate eta_Q for Q and eta_w = gamma^2 eta_Q for w
+    (yang2024 eq. 10).
 
-    freeze_Q leaves the attention as it was drawn, so that only w learns: a convex problem. half_life: the number of
-    steps in which the rates halve; by default they stay constant.
+    freeze_Q leaves the attention as it was drawn, so that only w learns: a convex problem.
+    half_life: the number of steps in which the rates halve; by default they stay constant.
     """
     require(
         rate > 0 and gamma > 0,
@@ -58,7 +60,8 @@ def train(
     *,
     at: Iterable[int],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Train by `descend`; yield (step, table) before the steps named in `at`, table a~ being (N, K).
+    """Train by `descend`; yield (step, table) before the steps named in `at`, table a~ being
+    (N, K).
 
     Gradients are the closed form of `MultiHeadAttention.set_gradient`: no graph is built.
     """

@@ -1,7 +1,9 @@
-"""Unseen examples and unseen tasks: exact expected errors of any table of weights (yang2024, section 4).
+"""Unseen examples and unseen tasks: exact expected errors of any table of weights (yang2024,
+section 4).
 
-Tasks of a domain have entries with one mean and one variance. Errors are quadratic in the table, so their
-expectations over tasks and label noise are closed forms: no test set is needed, and a test set can be checked.
+Tasks of a domain have entries with one mean and one variance. Errors are quadratic in the
+table, so their expectations over tasks and label noise are closed forms: no test set is needed,
+and a test set can be checked.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Domain:
         )
 
     def label_moment(self, dictionary: Dictionary) -> Tensor:
-        """S = E[y y^T] = Z^T E[lambda lambda^T] Z + tau E||lambda||^2 I on the prompt, (N, N)."""
+        """S = E[y y^T] = Z^T E[lambda lambda^T] Z + tau E||lambda||^2 I on the prompt, (N,
+        N)."""
         M = self.task_moment(dictionary.m, dictionary.Z.dtype)  # (m, m)
         noise = dictionary.tau * M.trace() * torch.eye(dictionary.N, dtype=M.dtype)  # (N, N)
         return dictionary.Z.T @ M @ dictionary.Z + noise
@@ -39,16 +42,19 @@ OUT_OF_DOMAIN = Domain(mean=1.0, std=2.0)
 def expected_distance(
     table: Tensor, reference: Tensor, dictionary: Dictionary, domain: Domain
 ) -> Tensor:
-    """E[(1/K) ||y^ - y^ref||^2] = (1/K) sum_k D_k^T S D_k with D = table - reference, both (N, K); a scalar.
+    """E[(1/K) ||y^ - y^ref||^2] = (1/K) sum_k D_k^T S D_k with D = table - reference, both (N,
+    K); a scalar.
 
-    With the reference A this is the paper's inference loss; in domain it equals 2 (L - L*), since S = Zbar^2.
+    With the reference A this is the paper's inference loss; in domain it equals 2 (L - L*),
+    since S = Zbar^2.
     """
     D = table - reference  # (N, K)
     return (D * (domain.label_moment(dictionary) @ D)).sum() / D.shape[1]
 
 
 def expected_error(table: Tensor, dictionary: Dictionary, domain: Domain) -> Tensor:
-    """E[(y^_k - lambda^T z_k)^2], the error against the true, noise-free label, for each token k, (K,)."""
+    """E[(y^_k - lambda^T z_k)^2], the error against the true, noise-free label, for each token
+    k, (K,)."""
     M, features = domain.task_moment(dictionary.m, table.dtype), dictionary.features
     cross = dictionary.Z.T @ M @ features  # (N, K), E[y lambda^T z_k]
     square = (table * (domain.label_moment(dictionary) @ table)).sum(dim=0)  # (K,)
@@ -58,7 +64,8 @@ def expected_error(table: Tensor, dictionary: Dictionary, domain: Domain) -> Ten
 
 
 def best_linear(dictionary: Dictionary, domain: Domain) -> Tensor:
-    """The table that minimises `expected_error` in a domain, S^{-1} Z^T E[lambda lambda^T] Z^, (N, K).
+    """The table that minimises `expected_error` in a domain, S^{-1} Z^T E[lambda lambda^T] Z^,
+    (N, K).
 
     "Linear" means linear in the prompt's labels y, with no intercept, like the model itself.
     """
@@ -77,7 +84,8 @@ def sampled_distance(table: Tensor, reference: Tensor, labels: Tensor) -> Tensor
 
 
 def sampled_error(table: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error against the true labels on the tokens not shown, for each task, (count,).
+    """Mean squared error against the true labels on the tokens not shown, for each task,
+    (count,).
 
     labels: (count, K) noisy; truth: (count, K) = lambda^T z_k.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from iclbook.catalogue import find
-from iclbook.claim import all_claims
+from iclbook.claim import Outcome, all_claims
 from iclbook.errors import InputError
 from iclbook.store import Result, Store
 
@@ -34,3 +34,15 @@ def verdict(claim_id: str, results: dict[str, Result]) -> str:
         return CLAIMS[claim_id].judge(results).verdict
     except InputError:
         return "refused"
+
+
+def outcome(claim_id: str, tables: dict[str, dict[str, pd.DataFrame]], **settings) -> Outcome:
+    """What the claim's check itself says of tables that a test made up: id -> name -> table.
+
+    settings: changes to the full settings that the check may read.
+    """
+    results = {
+        name: Result(named, dataclasses.replace(find(name).full, **settings), "made up")
+        for name, named in tables.items()
+    }
+    return CLAIMS[claim_id].outcome(results)

@@ -1,4 +1,5 @@
-"""The panel of *Does it help?* on further tasks and conditions, and two deeper models trained like it."""
+"""The panel of *Does it help?* on further tasks and conditions, and two deeper models trained
+like it."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -37,7 +38,8 @@ def inputs_and_noise(settings, point) -> pd.DataFrame:
 
 
 def transformer_trained(settings, point) -> pd.DataFrame:
-    """Columns: seed, family, setting, start, quantity, step, value, as `fig3_trained`: losses and dual errors."""
+    """Columns: seed, family, setting, start, quantity, step, value, as `fig3_trained`: losses
+    and dual errors."""
 
     def model(g, maps, **modification):
         maps = {name: pair[0] for name, pair in maps.items()}

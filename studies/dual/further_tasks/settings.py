@@ -11,7 +11,8 @@ HANDFUL = dict(alphas=(-1.0, 0.5, 1.0), c=(1.0,), views=("g1 and g2",), crossed=
 
 @dataclass(frozen=True, kw_only=True)
 class ManyTrained(Trained):
-    """The panel of `Trained` for several tasks, or for several (inputs, noise); a point for each and each seed."""
+    """The panel of `Trained` for several tasks, or for several (inputs, noise); a point for
+    each and each seed."""
 
     tasks: tuple[str, ...] = ("linear", "trigonometric", "exponential")
     conditions: tuple[tuple[str, float], ...] = (("uniform", 0.0),)
@@ -23,7 +24,8 @@ class ManyTrained(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class DeepTrained(Settings):
-    """A deeper model on the linear task: plain, with alpha, with (r, beta), with both maps at c; one start a seed."""
+    """A deeper model on the linear task: plain, with alpha, with (r, beta), with both maps at
+    c; one start a seed."""
 
     N: int = 15
     d: int = 10

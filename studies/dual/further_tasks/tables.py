@@ -1,11 +1,13 @@
-"""Checks of the chapter *Further tasks*: the pair of Figure 3, equivalence and improvement, elsewhere."""
+"""Checks of the chapter *Further tasks*: the pair of Figure 3, equivalence and improvement,
+elsewhere."""
 
 from iclbook.claim import Outcome
 from studies.dual.trained.tables import FAMILIES, dual_error, improves
 
 
 def _pair(table, threshold) -> Outcome:
-    """Improvement by any modification, provided that every dual model ends at its layer's output."""
+    """Improvement by any modification, provided that every dual model ends at its layer's
+    output."""
     outcome = improves(table, FAMILIES, threshold)
     holds = dual_error(table).verdict == "reproduced" and {*FAMILIES, "plain"} <= set(
         table["family"]

@@ -1,4 +1,5 @@
-"""Random features measured: identities, mean and variance of a kernel value, error of attention."""
+"""Random features measured: identities, mean and variance of a kernel value, error of
+attention."""
 
 import math
 
@@ -11,9 +12,11 @@ from iclbook.dual.attention import SelfAttention
 
 
 def kernel_identity(settings, point) -> pd.DataFrame:
-    """Columns: seed, width, norm, quantity, value: each identity's largest relative error over N x N pairs.
+    """Columns: seed, width, norm, quantity, value: each identity's largest relative error over
+    N x N pairs.
 
-    Keys have the given norm times a uniform number, the first of them 0; queries have the norm itself.
+    Keys have the given norm times a uniform number, the first of them 0; queries have the norm
+    itself.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -52,8 +55,8 @@ def kernel_identity(settings, point) -> pd.DataFrame:
 def features_variance(settings, point) -> pd.DataFrame:
     """Columns: seed, cosine, features, quantity, value.
 
-    Quantities: mean, variance (about the exact kernel) and their standard errors over `sets` sets of features; and
-    what the closed forms say, "mean exact" and "variance exact".
+    Quantities: mean, variance (about the exact kernel) and their standard errors over `sets`
+    sets of features; and what the closed forms say, "mean exact" and "variance exact".
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -96,7 +99,8 @@ def features_variance(settings, point) -> pd.DataFrame:
 def projected_prompt(
     N: int, d: int, squared_sum: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys, values, each (N + 1, d), of a random layer on tokens [x; w^T x] and a query [x; 0].
+    """Queries, keys, values, each (N + 1, d), of a random layer on tokens [x; w^T x] and a
+    query [x; 0].
 
     Queries and keys are scaled so that the mean of ||q_i + k_j||^2 is `squared_sum`.
     """
@@ -115,7 +119,8 @@ def projected_prompt(
 def _estimated_kernel(
     name: str, queries: Tensor, keys: Tensor, d_r: int, generator: torch.Generator
 ) -> Tensor:
-    """The kernel (N + 1, N + 1) from d_r features of a kind; trigonometric ones have d_r / 2 directions."""
+    """The kernel (N + 1, N + 1) from d_r features of a kind; trigonometric ones have d_r / 2
+    directions."""
     d = keys.shape[-1]
     if name == "trigonometric":
         w = K.draw_directions(d_r // 2, d, generator=generator)
@@ -125,7 +130,8 @@ def _estimated_kernel(
 
 
 def fig26_heatmaps(settings, point) -> pd.DataFrame:
-    """Columns: squared_sum, seed, d_r (0 = exact), query, key, quantity "weight", value; iid features."""
+    """Columns: squared_sum, seed, d_r (0 = exact), query, key, quantity "weight", value; iid
+    features."""
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
     queries, keys, _ = projected_prompt(s.N, s.d, point["squared_sum"], generator)
@@ -141,11 +147,13 @@ def fig26_heatmaps(settings, point) -> pd.DataFrame:
 
 
 def fig27_error(settings, point) -> pd.DataFrame:
-    """Columns: squared_sum, seed, features, d_r, quantity, value; averages over `draws` and over the entries.
+    """Columns: squared_sum, seed, features, d_r, quantity, value; averages over `draws` and
+    over the entries.
 
-    Quantities: MSE and MAE of the attention matrix ("matrix") and of the output, the standard error of each MSE
-    over the draws; the MSE of the kernel relative to itself and its closed form; for iid features the
-    first-order MSEs; the share of negative weights. At d_r = 0, features "none": the largest ||q + k||^2.
+    Quantities: MSE and MAE of the attention matrix ("matrix") and of the output, the standard
+    error of each MSE over the draws; the MSE of the kernel relative to itself and its closed
+    form; for iid features the first-order MSEs; the share of negative weights. At d_r = 0,
+    features "none": the largest ||q + k||^2.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

@@ -8,7 +8,8 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class KernelIdentity(Settings):
-    """Identities of the kernel and of shifted features, for N tokens of several widths and norms."""
+    """Identities of the kernel and of shifted features, for N tokens of several widths and
+    norms."""
 
     N: int = 16
     widths: tuple[int, ...] = (1, 3, 11, 64)
@@ -18,7 +19,8 @@ class KernelIdentity(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesVariance(Settings):
-    """Mean and variance of the estimated kernel at pairs of one norm and several angles, over many sets."""
+    """Mean and variance of the estimated kernel at pairs of one norm and several angles, over
+    many sets."""
 
     d: int = 4
     d_r: int = 8
@@ -35,7 +37,8 @@ class FeaturesVariance(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Settings):
-    """A random layer on tokens [x; w^T x], scaled so that the mean of ||q + k||^2 is `squared_sum`."""
+    """A random layer on tokens [x; w^T x], scaled so that the mean of ||q + k||^2 is
+    `squared_sum`."""
 
     N: int = 15
     d: int = 11

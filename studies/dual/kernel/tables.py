@@ -18,7 +18,8 @@ def kernel_identity(tables, threshold) -> Outcome:
 
 
 def features_unbiased(tables, threshold) -> Outcome:
-    """Largest distance of a sampled mean or variance from its closed form, in standard errors."""
+    """Largest distance of a sampled mean or variance from its closed form, in standard
+    errors."""
     keys = ["cosine", "seed", "features"]
     wide = tables["ren2024/features-variance"].pivot(
         index=keys, columns="quantity", values="value"
@@ -36,7 +37,8 @@ def features_unbiased(tables, threshold) -> Outcome:
 
 
 def log_slopes(table):
-    """Log-log slopes in d_r, MAE's doubled: a series over (squared_sum, features, quantity, seed)."""
+    """Log-log slopes in d_r, MAE's doubled: a series over (squared_sum, features, quantity,
+    seed)."""
     chosen = table[table["quantity"].isin(list(NOMINAL))]
 
     def slope(group):
@@ -49,7 +51,8 @@ def log_slopes(table):
 
 
 def features_error_rate(tables, threshold) -> Outcome:
-    """Largest distance from -1 of a slope averaged over seeds; positive features, means of at most 1."""
+    """Largest distance from -1 of a slope averaged over seeds; positive features, means of at
+    most 1."""
     mean = (
         log_slopes(tables["ren2024/fig27-error"])
         .groupby(["squared_sum", "features", "quantity"])

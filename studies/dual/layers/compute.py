@@ -1,4 +1,5 @@
-"""Whole layers and stacks of layers as dual models: identities on random prompts, and what partial training gives."""
+"""Whole layers and stacks of layers as dual models: identities on random prompts, and what
+partial training gives."""
 
 import pandas as pd
 import torch
@@ -28,7 +29,8 @@ def causal(n: int) -> Tensor:
 def draw_parameters(
     module: nn.Module, generator: torch.Generator, vectors: float = 1.0
 ) -> nn.Module:
-    """Draw every parameter of `module` in place: matrices like 1 / sqrt(fan in), vectors with sd `vectors`."""
+    """Draw every parameter of `module` in place: matrices like 1 / sqrt(fan in), vectors with
+    sd `vectors`."""
     for p in module.parameters():
         nn.init.normal_(
             p, std=p.shape[-1] ** -0.5 if p.ndim > 1 else vectors, generator=generator
@@ -56,8 +58,9 @@ def _residual(found: Tensor, wanted: Tensor) -> float:
 def transformer_layer(settings, point) -> pd.DataFrame:
     """Columns: seed, trial, block, activation, mask, quantity ("residual"), value.
 
-    block "attention + feed-forward" is ours, with biases; "pre-norm" and "post-norm" are PyTorch's encoder layers.
-    Each residual compares the layer's output at every token with one step of training on the frozen map.
+    block "attention + feed-forward" is ours, with biases; "pre-norm" and "post-norm" are
+    PyTorch's encoder layers. Each residual compares the layer's output at every token with one
+    step of training on the frozen map.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
@@ -124,10 +127,11 @@ def transformer_layer(settings, point) -> pd.DataFrame:
 def attention_stack(settings, point) -> pd.DataFrame:
     """Columns: depth, seed, trial, residual_connections ("yes"/"no"), mask, quantity, value.
 
-    "residual": the stack run as a sequence of trained models against the stack itself, at every token. "rounding": what
-    rounding should do to it, by disturbing every layer's output by epsilon (1 + largest score), relatively. "largest
-    score": over the layers. "movement": how far the demonstrations that enter the last layer move, relative to their
-    size, when only the query's token changes.
+    "residual": the stack run as a sequence of trained models against the stack itself, at every
+    token. "rounding": what rounding should do to it, by disturbing every layer's output by
+    epsilon (1 + largest score), relatively. "largest score": over the layers. "movement": how
+    far the demonstrations that enter the last layer move, relative to their size, when only the
+    query's token changes.
     """
     s, rows, depth = settings, [], point["depth"]
     g, of_noise = (
@@ -182,12 +186,14 @@ def _mean_and_error(name: str, samples: Tensor) -> list[tuple]:
 
 @torch.no_grad()
 def layer_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, block ("relu", "gelu", "layer norm", "residual"), step, quantity, value; all at the query's token.
+    """Columns: seed, block ("relu", "gelu", "layer norm", "residual"), step, quantity, value;
+    all at the query's token.
 
-    What follows attention is a feed-forward block, or LayerNorm after a residual connection, or that connection alone.
-    "frozen": squared error of the dual model, whose map belongs to the answer. "partial": that of the block itself,
-    applied to the partly trained attention. "apart": their squared distance. Each over the mean of "frozen" at step 0.
-    "gates": share of the gates that are already the answer's (ReLU only).
+    What follows attention is a feed-forward block, or LayerNorm after a residual connection, or
+    that connection alone. "frozen": squared error of the dual model, whose map belongs to the
+    answer. "partial": that of the block itself, applied to the partly trained attention.
+    "apart": their squared distance. Each over the mean of "frozen" at step 0. "gates": share of
+    the gates that are already the answer's (ReLU only).
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
@@ -244,10 +250,12 @@ def layer_steps(settings, point) -> pd.DataFrame:
 
 @torch.no_grad()
 def two_layers_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, mask, first, second, quantity, value: squared error at the query of a stack of two layers.
+    """Columns: seed, mask, first, second, quantity, value: squared error at the query of a
+    stack of two layers.
 
-    The first layer's models, one a token, have taken `first` single steps; on what they return, the second layer's model
-    of the query has taken `second`. Relative to the output's mean square; quantities "error, mean" and its standard error.
+    The first layer's models, one a token, have taken `first` single steps; on what they return,
+    the second layer's model of the query has taken `second`. Relative to the output's mean
+    square; quantities "error, mean" and its standard error.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])

@@ -8,7 +8,8 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerLayer(Settings):
-    """Random prompts through a Transformer layer: sizes up to these, token norms uniform up to norm_max."""
+    """Random prompts through a Transformer layer: sizes up to these, token norms uniform up to
+    norm_max."""
 
     trials: int = 20
     N_max: int = 40
@@ -37,7 +38,8 @@ class AttentionStack(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Steps(Settings):
-    """Random layers on the tokens of in-context linear regression, trained one demonstration a step."""
+    """Random layers on the tokens of in-context linear regression, trained one demonstration a
+    step."""
 
     N: int = 15
     d: int = 10

@@ -23,7 +23,8 @@ def transformer_layer(tables, threshold) -> Outcome:
 def attention_stack(tables, threshold) -> Outcome:
     """Largest residual over depths, residual connections, masks, trials and seeds.
 
-    Partly, where a residual is above the threshold but every one is at most what rounding should do to that stack.
+    Partly, where a residual is above the threshold but every one is at most what rounding
+    should do to that stack.
     """
     table = tables["ren2024/attention-stack"]
     keys = ["depth", "seed", "trial", "residual_connections", "mask"]
@@ -38,7 +39,8 @@ def attention_stack(tables, threshold) -> Outcome:
 
 
 def layer_map_belongs_to_the_answer(tables, threshold) -> Outcome:
-    """Smallest sqrt(apart / frozen) before the last step; the residual connection alone must have none."""
+    """Smallest sqrt(apart / frozen) before the last step; the residual connection alone must
+    have none."""
     wide = tables["ren2024/layer-steps"].pivot(
         index=["block", "seed", "step"], columns="quantity", values="value"
     )
@@ -49,7 +51,8 @@ def layer_map_belongs_to_the_answer(tables, threshold) -> Outcome:
 
 
 def stack_pairs_know_the_query(tables, threshold) -> Outcome:
-    """Smallest movement without a mask from depth 2 on; under a causal mask, and into the first layer, it must be zero."""
+    """Smallest movement without a mask from depth 2 on; under a causal mask, and into the first
+    layer, it must be zero."""
     table = tables["ren2024/attention-stack"]
     deep, first = table[table["depth"] > 1], table[table["depth"] == 1]
     outcome = at_least(

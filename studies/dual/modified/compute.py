@@ -29,9 +29,11 @@ def autograd_step(
     negatives=(),
     eta: float = 0.7,
 ) -> Tensor:
-    """f(q) after one step of autograd on the loss as it is written, (1, d_v), with an explicit W.
+    """f(q) after one step of autograd on the loss as it is written, (1, d_v), with an explicit
+    W.
 
-    keys: (N + 1, d), the query's own last; values: (N + 1, d_v); query: (1, d); negatives: indices below N.
+    keys: (N + 1, d), the query's own last; values: (N + 1, d_v); query: (1, d); negatives:
+    indices below N.
     """
     points = torch.cat([keys, query])  # (N + 2, d)
     phi = exact_features(
@@ -48,7 +50,8 @@ def autograd_step(
 
 
 def single_steps(keys: Tensor, values: Tensor, query: Tensor, decays: list[float]) -> Tensor:
-    """f(q) after N single-demonstration steps, (1, d_v); step i has the regularisation alpha = decays[i]."""
+    """f(q) after N single-demonstration steps, (1, d_v); step i has the regularisation alpha =
+    decays[i]."""
     shift = (keys @ query.mT).max()
     kernel = functools.partial(softmax_kernel, shift=shift)
     model = KernelDualModel.start(
@@ -60,11 +63,14 @@ def single_steps(keys: Tensor, values: Tensor, query: Tensor, decays: list[float
 
 
 def modified_forms(settings, point) -> pd.DataFrame:
-    """Columns: seed, norm, modification, quantity, value: the largest distance over `prompts`, in max |v|.
+    """Columns: seed, norm, modification, quantity, value: the largest distance over `prompts`,
+    in max |v|.
 
-    Quantities: closed form against "the kernel twin's step", and at small norms against "autograd's step";
-    "sum of weights" against 1 - alpha p_own - beta p_demo; regularised: "single steps, decay once";
-    augmented: "the formula as written". Those that start with "rival: " are median distances of wrong forms.
+    Quantities: closed form against "the kernel twin's step", and at small norms against
+    "autograd's step"; "sum of weights" against 1 - alpha p_own - beta p_demo; regularised:
+    "single steps, decay once";
+    augmented: "the formula as written". Those that start with "rival: " are median distances of
+    wrong forms.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -186,12 +192,13 @@ def _augmented(tokens, layer) -> dict[str, float]:
 
 
 def modified_weights(settings, point) -> pd.DataFrame:
-    """Columns: seed, modification, strength, r, quantity, index, statistic ("mean", "standard error"), value.
+    """Columns: seed, modification, strength, r, quantity, index, statistic ("mean", "standard
+    error"), value.
 
-    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix: "sum of
-    weights" of a row; "share of negative weights"; "spectral radius"; "effective rank of weights"; "singular
-    value", with index 1, 2, ...; and of the N + 1 outputs: "effective rank of outputs", its "gain over
-    plain", "mean share of outputs".
+    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix:
+    "sum of weights" of a row; "share of negative weights"; "spectral radius"; "effective rank
+    of weights"; "singular value", with index 1, 2, ...; and of the N + 1 outputs: "effective
+    rank of outputs", its "gain over plain", "mean share of outputs".
     """
     s = settings
     require(

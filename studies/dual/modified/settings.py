@@ -9,7 +9,8 @@ from iclbook.experiment import Experiment, Settings
 class ModifiedForms(Settings):
     """Each closed form against the gradient step of its loss, on random prompts.
 
-    Each prompt draws N in 1..N_max, widths in 1..width_max, alpha in [-1, 2.5], beta in [0, 2], r in 1..N.
+    Each prompt draws N in 1..N_max, widths in 1..width_max, alpha in [-1, 2.5], beta in [0, 2],
+    r in 1..N.
     norms: of keys and query; the explicit step by autograd runs at those up to `autograd_norm`.
     """
 
@@ -24,9 +25,11 @@ class ModifiedForms(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ModifiedWeights(Settings):
-    """What each modification does to the attention matrix of a random head; every token is a query.
+    """What each modification does to the attention matrix of a random head; every token is a
+    query.
 
-    The other N tokens are its demonstrations. alphas, (r, beta) at equal places, and c are the strengths.
+    The other N tokens are its demonstrations. alphas, (r, beta) at equal places, and c are the
+    strengths.
     """
 
     N: int = 15

@@ -9,7 +9,8 @@ TOLD_APART = (
 
 
 def _form(tables, threshold, modification, required) -> Outcome:
-    """Largest distance of a closed form; its rivals must miss where autograd's step was taken too."""
+    """Largest distance of a closed form; its rivals must miss where autograd's step was taken
+    too."""
     table = tables["ren2024/modified-forms"]
     chosen = table[table["modification"] == modification]
     rival = chosen["quantity"].str.startswith(RIVAL)

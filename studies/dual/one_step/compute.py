@@ -29,7 +29,8 @@ CHUNK = 200_000  # features of one token, times prompts, held at once
 def exact_start(
     keys: Tensor, values: Tensor, query: Tensor, eta: float = 1.0
 ) -> KernelDualModel:
-    """The twin before training, for keys (..., N + 1, d), values (..., N + 1, d_v), query (..., 1, d)."""
+    """The twin before training, for keys (..., N + 1, d), values (..., N + 1, d_v), query (...,
+    1, d)."""
     scores = query @ keys.mT  # (..., 1, N + 1)
     shift = scores.amax(-1, keepdim=True)
     D = (scores - shift).exp().sum((-2, -1))  # (...)
@@ -38,7 +39,8 @@ def exact_start(
 
 
 def feature_start(keys: Tensor, values: Tensor, query: Tensor, w: Tensor, eta: float = 1.0):
-    """(model before training, phi_k (..., N + 1, d_r), phi_q (..., 1, d_r)) for directions w (..., d_r, d)."""
+    """(model before training, phi_k (..., N + 1, d_r), phi_q (..., 1, d_r)) for directions w
+    (..., d_r, d)."""
     phi_k = exp_shifted(log_positive_features(keys, w))
     phi_q = exp_shifted(log_positive_features(query, w), dim=-1)
     D = (phi_q @ phi_k.mT).sum((-2, -1))  # (...)
@@ -48,9 +50,10 @@ def feature_start(keys: Tensor, values: Tensor, query: Tensor, w: Tensor, eta: f
 def thm31(settings, point) -> pd.DataFrame:
     """Columns: seed, trial, kernel ("random features", "exact"), quantity, value.
 
-    Quantities: "one step" and "single steps", the largest residual over the output's entries after one full step,
-    and after N single-demonstration steps in random order, relative to sum_i p_i |v_i|. The output is compared with
-    attention computed directly; for the exact kernel that is PyTorch's. And "largest score", max |q^T k_i|.
+    Quantities: "one step" and "single steps", the largest residual over the output's entries
+    after one full step, and after N single-demonstration steps in random order, relative to
+    sum_i p_i |v_i|. The output is compared with attention computed directly; for the exact
+    kernel that is PyTorch's. And "largest score", max |q^T k_i|.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
@@ -101,11 +104,13 @@ def thm31(settings, point) -> pd.DataFrame:
 
 
 def fig3_left(settings, point) -> pd.DataFrame:
-    """Columns: weights, seed, kernel, target, reading, step, quantity ("mean", "standard error"), value.
+    """Columns: weights, seed, kernel, target, reading, step, quantity ("mean", "standard
+    error"), value.
 
-    kernel: "exact" or "features d_r". target: "its own attention" (by the same kernel), "exact attention", or "label",
-    where the squared error is that of the query's y. reading: "one demonstration a step", "all, a rate of eta / N",
-    or "closed form over orders" and its difference from the first, prompt by prompt.
+    kernel: "exact" or "features d_r". target: "its own attention" (by the same kernel), "exact
+    attention", or "label", where the squared error is that of the query's y. reading: "one
+    demonstration a step", "all, a rate of eta / N", or "closed form over orders" and its
+    difference from the first, prompt by prompt.
     """
     s = settings
     g = torch.Generator().manual_seed(point["seed"])

@@ -8,7 +8,8 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Thm31(Settings):
-    """Random prompts: sizes up to these, norms of keys and query uniform up to norm_max, eta from 1e-3 to 1e3."""
+    """Random prompts: sizes up to these, norms of keys and query uniform up to norm_max, eta
+    from 1e-3 to 1e3."""
 
     trials: int = 200
     N_max: int = 40
@@ -19,7 +20,8 @@ class Thm31(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Fig3Left(Settings):
-    """One softmax attention layer on in-context linear regression, as drawn and after training by Adam."""
+    """One softmax attention layer on in-context linear regression, as drawn and after training
+    by Adam."""
 
     N: int = 15
     d: int = 10

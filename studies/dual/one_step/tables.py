@@ -58,7 +58,8 @@ def thm31_one_demonstration_a_step(tables, threshold) -> Outcome:
 
 
 def steps_average_over_orders(tables, threshold) -> Outcome:
-    """Largest |mean difference from the closed form| in standard errors; the form must lie on or above the parabola."""
+    """Largest |mean difference from the closed form| in standard errors; the form must lie on
+    or above the parabola."""
     mean, error = (
         _curves(tables, f"{SINGLE} less {CLOSED}", q).iloc[:, 1:-1]
         for q in ("mean", "standard error")

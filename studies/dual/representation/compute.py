@@ -17,7 +17,8 @@ from iclbook.errors import require
 
 @dataclass(frozen=True)
 class Prompt:
-    """One random prompt through one random head. h: (N + 1, width), query last; values: (N + 1, d_v).
+    """One random prompt through one random head. h: (N + 1, width), query last; values: (N + 1,
+    d_v).
 
     phi: (N + 2, N + 2), exact features of the N + 1 keys and then the query; scores: (N,), the
     demonstrations' q^T k.
@@ -33,7 +34,8 @@ class Prompt:
         return (self.phi[:-1] @ self.phi[-1]).sum()
 
     def targets(self, r: int, beta: float) -> Tensor:
-        """The demonstrations' values, (N, d_v), less beta times the mean of the r lowest-scored, if any."""
+        """The demonstrations' values, (N, d_v), less beta times the mean of the r
+        lowest-scored, if any."""
         demos = self.values[:-1]
         if r == 0:
             return demos
@@ -46,7 +48,8 @@ class Prompt:
 
 
 def random_prompt(settings, generator: torch.Generator) -> Prompt:
-    """A prompt of `settings` (N, width, head_size); the kernel's largest value at the query is 1."""
+    """A prompt of `settings` (N, width, head_size); the kernel's largest value at the query is
+    1."""
     s = settings
     layer = SelfAttention(
         s.width, s.head_size, generator=generator, output=False, dtype=torch.float64
@@ -64,7 +67,8 @@ def random_prompt(settings, generator: torch.Generator) -> Prompt:
 def spread(outputs: Tensor) -> dict[str, float]:
     """The two measures of collapse of outputs (N, d_v), taken of their directions.
 
-    Lengths are divided out: ||phi(k)||^2 = exp(||k||^2), so one long key would pass for a collapse.
+    Lengths are divided out: ||phi(k)||^2 = exp(||k||^2), so one long key would pass for a
+    collapse.
     """
     directions = normalize(outputs, dim=-1)  # (N, d_v)
     return {
@@ -74,12 +78,14 @@ def spread(outputs: Tensor) -> dict[str, float]:
 
 
 def repeated_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, alpha, step, quantity, value; W_t is what t calls of DualModel.step give.
+    """Columns: seed, r, beta, alpha, step, quantity, value; W_t is what t calls of
+    DualModel.step give.
 
-    ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends on the scale
-    of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form", relative to the larger of ||W_t||
-    and ||G||; "distance from G / alpha", in ||G||, for alpha != 0, with the loss's own G; "cosine with G";
-    eta times "loss", in ||G||^2; the measures of `spread` of the outputs W_t phi(k_i), i <= N.
+    ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends
+    on the scale of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form",
+    relative to the larger of ||W_t|| and ||G||; "distance from G / alpha", in ||G||, for alpha
+    != 0, with the loss's own G; "cosine with G"; eta times "loss", in ||G||^2; the measures of
+    `spread` of the outputs W_t phi(k_i), i <= N.
     """
     s = settings
     require(
@@ -123,8 +129,9 @@ def repeated_steps(settings, point) -> pd.DataFrame:
 def negatives_growth(settings, point) -> pd.DataFrame:
     """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2.
 
-    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a ratio of means,
-    by linearisation), "predicted" from `representation.negatives_growth`, and "break-even beta" 2 b / c.
+    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a
+    ratio of means, by linearisation), "predicted" from `representation.negatives_growth`, and
+    "break-even beta" 2 b / c.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -157,8 +164,8 @@ def negatives_growth(settings, point) -> pd.DataFrame:
 def learned_targets(settings, point) -> pd.DataFrame:
     """Columns: targets, negatives, seed, step, quantity, value.
 
-    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the measures of
-    `spread` of the outputs W phi(k_i), i <= N.
+    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the
+    measures of `spread` of the outputs W phi(k_i), i <= N.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

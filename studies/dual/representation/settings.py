@@ -8,7 +8,8 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLayer(Settings):
-    """One head of a random layer on one prompt: N demonstrations and a query, tokens N(0, I_width)."""
+    """One head of a random layer on one prompt: N demonstrations and a query, tokens N(0,
+    I_width)."""
 
     N: int = 15
     width: int = 11
@@ -19,7 +20,8 @@ class RandomLayer(Settings):
 class RepeatedSteps(RandomLayer):
     """The full step of the dual loss, repeated, at several alpha, without and with negatives.
 
-    r, beta: pairs at equal places; the r lowest-scored demonstrations are the negatives, r = 0 means none.
+    r, beta: pairs at equal places; the r lowest-scored demonstrations are the negatives, r = 0
+    means none.
     recorded: the steps whose W is looked at; the last one is the length of the run.
     """
 
@@ -31,7 +33,8 @@ class RepeatedSteps(RandomLayer):
 
 @dataclass(frozen=True, kw_only=True)
 class NegativesGrowth(RandomLayer):
-    """Size of one step's direction with negatives relative to that without, over `draws` of W_V."""
+    """Size of one step's direction with negatives relative to that without, over `draws` of
+    W_V."""
 
     r: tuple[int, ...] = (1, 3, 7, 11, 15)
     betas: tuple[float, ...] = (0.25, 0.5, 1.0, 1.5, 2.0)

@@ -6,7 +6,8 @@ CONVERGED = 1e-6  # in units of ||G||
 
 
 def linear_loss_no_bound_on_w(tables, threshold) -> Outcome:
-    """Largest distance of the trained W_t from its closed form; every alpha must behave as predicted."""
+    """Largest distance of the trained W_t from its closed form; every alpha must behave as
+    predicted."""
     table = tables["ren2024/repeated-steps"]
     wide = table.pivot(
         index=["seed", "r", "beta", "alpha", "step"], columns="quantity", values="value"
@@ -28,7 +29,8 @@ def linear_loss_no_bound_on_w(tables, threshold) -> Outcome:
 
 
 def _behaves(alpha, path) -> bool:
-    """Whether W_t grows like t, tends to G / alpha, alternates around it, or leaves it geometrically."""
+    """Whether W_t grows like t, tends to G / alpha, alternates around it, or leaves it
+    geometrically."""
     norm, distance, last = path["norm"], path["distance from G / alpha"], path.index.max()
     if alpha == 0:
         return norm[last] >= last / 2 * norm[1]
@@ -40,7 +42,8 @@ def _behaves(alpha, path) -> bool:
 
 
 def repeating_does_not_collapse(tables, threshold) -> Outcome:
-    """Largest relative change of the effective rank from the first step to the last, at alpha = 0."""
+    """Largest relative change of the effective rank from the first step to the last, at alpha =
+    0."""
     table = tables["ren2024/repeated-steps"]
     chosen = table[
         (table["alpha"] == 0) & (table["quantity"] == "effective rank of directions")
@@ -52,7 +55,8 @@ def repeating_does_not_collapse(tables, threshold) -> Outcome:
 def negatives_do_not_bound_w(tables, threshold) -> Outcome:
     """Largest distance of the measured growth from the predicted one, in standard errors.
 
-    The growth with some negatives must also exceed that without them, and stay above 0 with all.
+    The growth with some negatives must also exceed that without them, and stay above 0 with
+    all.
     """
     table = tables["ren2024/negatives-growth"]
     wide = table.pivot(index=["seed", "r", "beta"], columns="quantity", values="value")
@@ -68,7 +72,8 @@ def negatives_do_not_bound_w(tables, threshold) -> Outcome:
 
 
 def collapse_needs_learned_targets(tables, threshold) -> Outcome:
-    """Largest effective rank at the end where the targets learn; where they are fixed it must exceed 1.5."""
+    """Largest effective rank at the end where the targets learn; where they are fixed it must
+    exceed 1.5."""
     table = tables["ren2024/learned-targets"]
     last = table[
         (table["step"] == table["step"].max())

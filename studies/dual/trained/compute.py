@@ -1,4 +1,5 @@
-"""Layers trained with and without the modifications, the optimum that symmetry leaves, and peers outside attention."""
+"""Layers trained with and without the modifications, the optimum that symmetry leaves, and
+peers outside attention."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ FLOAT = torch.float64
 
 
 def generators(seed: int) -> dict[str, torch.Generator]:
-    """Independent streams of one seed. The maps and the prompts do not depend on what else is in a panel."""
+    """Independent streams of one seed. The maps and the prompts do not depend on what else is
+    in a panel."""
     names = ("start", "training", "test", "g1", "g2", "dual")
     return {
         name: torch.Generator().manual_seed(seed + 1_000_000 * place)
@@ -44,7 +46,8 @@ def prompts(s, count: int, generator: torch.Generator, dtype=torch.float32):
 
 
 def grid(s) -> Iterator[tuple[str, str, str, dict]]:
-    """(panel, family, setting, options) of every layer. Layers with the same maps share a panel."""
+    """(panel, family, setting, options) of every layer. Layers with the same maps share a
+    panel."""
     yield "softmax", "plain", "plain", {}
     for alpha in s.alphas:
         yield "softmax", "regularised", f"α = {alpha:g}", {"alpha": alpha}
@@ -68,7 +71,8 @@ def grid(s) -> Iterator[tuple[str, str, str, dict]]:
 def start(
     s, seed: int, mirror: float, views: str, c: float = 0.0, **modification
 ) -> SelfAttention:
-    """A layer as drawn or mirrored. Weights depend on the seed only: all settings set out from the same place."""
+    """A layer as drawn or mirrored. Weights depend on the seed only: all settings set out from
+    the same place."""
     g = generators(seed)
     maps = {
         name: Augment(s.d_o, c, hidden=s.hidden, generator=g[name])
@@ -103,11 +107,13 @@ def build(s, seed: int) -> tuple[list[Panel], list[tuple[str, str, str]]]:
 def fig3_trained(settings, point) -> pd.DataFrame:
     """Columns: seed, family, setting, start, quantity, step, value.
 
-    Quantities: "loss" at some steps on `test` prompts; at the last step "final loss" on `final` prompts, of the weights
-    the means of "own weight", "sum of weights", "share of negative weights", of the parameters "score scale" and "value
-    scale" (diagonal of the scores' form in x, the value's factor of y), "asymmetry" (what of the form is not that
-    diagonal, relative), "value of x" (relative to that of y), "beta". And the dual model's squared error over the mean
-    square of the prediction: "dual error" at step 0..N, "one step error" after one full step; drawn starts only.
+    Quantities: "loss" at some steps on `test` prompts; at the last step "final loss" on `final`
+    prompts, of the weights the means of "own weight", "sum of weights", "share of negative
+    weights", of the parameters "score scale" and "value scale" (diagonal of the scores' form in
+    x, the value's factor of y), "asymmetry" (what of the form is not that diagonal, relative),
+    "value of x" (relative to that of y), "beta". And the dual model's squared error over the
+    mean square of the prediction: "dual error" at step 0..N, "one step error" after one full
+    step; drawn starts only.
     """
     s, seed = settings, point["seed"]
     g = generators(seed)
@@ -132,7 +138,8 @@ def fig3_trained(settings, point) -> pd.DataFrame:
 
 
 def _at_the_end(s, panels, keys, wide, tokens, generator: torch.Generator) -> list[tuple]:
-    """What is measured of trained layers: on the prompts `wide`, of the weights on `tokens`, of their dual models."""
+    """What is measured of trained layers: on the prompts `wide`, of the weights on `tokens`, of
+    their dual models."""
     rows = []
     for key, loss in zip(keys, losses(panels, *wide).tolist()):
         rows.append((*key, "final loss", s.steps, loss))
@@ -172,7 +179,8 @@ def _of_parameters(layer: SelfAttention) -> dict[str, float]:
 
 
 def dual_errors(layer: SelfAttention, tokens: torch.Tensor) -> tuple[list[float], float]:
-    """(errors after 0..N single steps, error after one full step) of the trained entry, over its mean square."""
+    """(errors after 0..N single steps, error after one full step) of the trained entry, over
+    its mean square."""
     wanted = layer(tokens, last_only=True)[:, 0, -1]  # (B,)
     singles, one = step_outputs(layer, tokens)
     error = lambda found: (
@@ -182,7 +190,8 @@ def dual_errors(layer: SelfAttention, tokens: torch.Tensor) -> tuple[list[float]
 
 
 def rates(settings, point) -> pd.DataFrame:
-    """Columns: task, tried, seed, then those of `fig3_trained`, its quantities "loss" and "final loss" only."""
+    """Columns: task, tried, seed, then those of `fig3_trained`, its quantities "loss" and
+    "final loss" only."""
     table = fig3_trained(
         dataclasses.replace(settings, task=point["task"], rate=point["tried"]), point
     )
@@ -209,8 +218,9 @@ def _condition(settings, point, count: int, generator: torch.Generator):
 def two_numbers(settings, point) -> pd.DataFrame:
     """Columns: task, N, inputs, noise, seed, family, r, beta, sign, quantity, value.
 
-    For each family of weights and each sign of the score scale a: the "loss" at the best a and value scale c on these
-    prompts, with "score scale" and "value scale". Linear families have no a: sign "none".
+    For each family of weights and each sign of the score scale a: the "loss" at the best a and
+    value scale c on these prompts, with "score scale" and "value scale". Linear families have
+    no a: sign "none".
     """
     s = settings
     tokens, labels = _condition(s, point, s.prompts, generators(point["seed"])["test"])

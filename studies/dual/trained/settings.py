@@ -12,11 +12,14 @@ EVERY_NEGATIVE = tuple(product((1, 3, 5, 10, 15), (0.1, 0.2, 0.5, 1.0)))
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(Settings):
-    """A panel of attention layers on one task, each setting from two mirrored starts, all on the same prompts.
+    """A panel of attention layers on one task, each setting from two mirrored starts, all on
+    the same prompts.
 
-    negatives: pairs (r, beta). learned: the r with which beta is learned. views: which maps an augmented layer has.
-    crossed: (r, beta, c) with both maps. Losses are measured on `test` prompts while training, on `final` at the end;
-    `prompts` are for the dual models. stop: leave off after so many steps, with losses only; 0 for never.
+    negatives: pairs (r, beta). learned: the r with which beta is learned. views: which maps an
+    augmented layer has.
+    crossed: (r, beta, c) with both maps. Losses are measured on `test` prompts while training,
+    on `final` at the end; `prompts` are for the dual models. stop: leave off after so many
+    steps, with losses only; 0 for never.
     """
 
     task: str = "linear"
@@ -57,7 +60,8 @@ class Rates(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions(Settings):
-    """Tasks under conditions (N, inputs, noise), on `prompts` fresh prompts a point; `tuning` more to tune on."""
+    """Tasks under conditions (N, inputs, noise), on `prompts` fresh prompts a point; `tuning`
+    more to tune on."""
 
     tasks: tuple[str, ...] = ("linear", "trigonometric", "exponential")
     conditions: tuple[tuple[int, str, float], ...] = (
@@ -74,7 +78,8 @@ class Conditions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoNumbers(Conditions):
-    """The best score scale a, on a grid of either sign, for each family of weights; betas: for r = N."""
+    """The best score scale a, on a grid of either sign, for each family of weights; betas: for
+    r = N."""
 
     scales: tuple[float, float, int] = (0.02, 6.0, 40)  # smallest, largest, how many
     r: tuple[int, ...] = (1, 3, 5, 10, 15, 40)  # those up to N

@@ -1,4 +1,5 @@
-"""Checks of the chapter *Does it help?*, and the paired differences they and the chapters speak of."""
+"""Checks of the chapter *Does it help?*, and the paired differences they and the chapters speak
+of."""
 
 import pandas as pd
 from scipy.special import stdtrit
@@ -11,10 +12,12 @@ FAMILIES = ("regularised", "augmented", "negative")
 
 
 def gains(table: pd.DataFrame, level: float = 0.95, simultaneous: bool = False) -> pd.DataFrame:
-    """Relative gain of each setting over plain, paired by seed: family, setting, mean, low, high, seeds.
+    """Relative gain of each setting over plain, paired by seed: family, setting, mean, low,
+    high, seeds.
 
-    A seed's gain is 1 - (mean final loss over its starts) / (that of plain). low, high: a t interval over seeds, at
-    `level` for each setting or, Bonferroni, for all settings of the table together.
+    A seed's gain is 1 - (mean final loss over its starts) / (that of plain). low, high: a t
+    interval over seeds, at `level` for each setting or, Bonferroni, for all settings of the
+    table together.
     """
     final = table[table["quantity"] == "final loss"]
     per_seed = (
@@ -32,8 +35,9 @@ def gains(table: pd.DataFrame, level: float = 0.95, simultaneous: bool = False) 
 
 
 def improves(table: pd.DataFrame, families: tuple[str, ...], threshold: float) -> Outcome:
-    """Reproduced where some setting's gain is surely at least `threshold`; partly where some setting surely changes
-    the loss, in whatever direction. Intervals hold for all settings of `families` together."""
+    """Reproduced where some setting's gain is surely at least `threshold`; partly where some
+    setting surely changes the loss, in whatever direction. Intervals hold for all settings of
+    `families` together."""
     found = gains(table[table["family"].isin((*families, "plain"))], simultaneous=True)
     best = found["low"].max(skipna=False)
     if best >= threshold:
@@ -43,7 +47,8 @@ def improves(table: pd.DataFrame, families: tuple[str, ...], threshold: float) -
 
 
 def dual_error(table: pd.DataFrame, threshold: float = EXACT) -> Outcome:
-    """Largest error of the dual models after their last step, or after one full step; before it they must have one."""
+    """Largest error of the dual models after their last step, or after one full step; before it
+    they must have one."""
     steps = table[table["quantity"] == "dual error"]
     last = steps["step"].max()
     after = pd.concat(
@@ -78,7 +83,8 @@ def regularised_with_a_common_part(tables, threshold) -> Outcome:
 
 
 def by_sign(table: pd.DataFrame) -> pd.DataFrame:
-    """Final losses with the sign of the score scale that each layer ended with: adds columns "sign" and "loss"."""
+    """Final losses with the sign of the score scale that each layer ended with: adds columns
+    "sign" and "loss"."""
     keys = ["family", "setting", "seed", "start"]
     wide = table[table["quantity"].isin(["final loss", "score scale", "value scale"])]
     wide = wide.pivot(index=keys, columns="quantity", values="value").reset_index()
@@ -87,7 +93,8 @@ def by_sign(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain_has_two_solutions(tables, threshold) -> Outcome:
-    """Largest loss ratio, negative over positive score scale, of seeds whose starts found both; at least three must."""
+    """Largest loss ratio, negative over positive score scale, of seeds whose starts found both;
+    at least three must."""
     plain = by_sign(tables["ren2024/fig3-trained"]).query("family == 'plain'")
     ratio = plain.pivot_table(
         index="seed", columns="sign", values="loss", aggfunc="mean"
@@ -101,10 +108,12 @@ def plain_has_two_solutions(tables, threshold) -> Outcome:
 def two_number_ratios(
     trained: pd.DataFrame, optimum: pd.DataFrame, task: str, N: int = 15
 ) -> pd.DataFrame:
-    """Trained loss over the best of two numbers of the same sign, for plain, regularised and negative settings.
+    """Trained loss over the best of two numbers of the same sign, for plain, regularised and
+    negative settings.
 
-    Columns: family, setting, sign, loss, optimum, ratio; losses are means over seeds. The setting in `optimum` is
-    found by (r, beta); regularisation has no optimum of its own, since the query's own value is 0.
+    Columns: family, setting, sign, loss, optimum, ratio; losses are means over seeds. The
+    setting in `optimum` is found by (r, beta); regularisation has no optimum of its own, since
+    the query's own value is 0.
     """
     found = by_sign(trained)
     found = found[found["family"].isin(["plain", "regularised", "negative"])]

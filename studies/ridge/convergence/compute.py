@@ -1,4 +1,5 @@
-"""Theorem 1 measured: its inequalities on random instances, its path, and how its rate moves with K and H."""
+"""Theorem 1 measured: its inequalities on random instances, its path, and how its rate moves
+with K and H."""
 
 import itertools
 import math
@@ -23,9 +24,9 @@ FAMILY = 128  # tokens and heads drawn for each seed, of which a size takes the 
 def thm1_inequalities(settings, point) -> pd.DataFrame:
     """Columns: seed, inequality, quantity ("instances", "violations", "tightest ratio"), value.
 
-    The ratio is the larger side over the smaller side as the proof states them, so that 1 or more means it holds;
-    a violation is a ratio below 1 by more than rounding (1e-6). Instances whose smaller side is below 1e-10 are left
-    out.
+    The ratio is the larger side over the smaller side as the proof states them, so that 1 or
+    more means it holds; a violation is a ratio below 1 by more than rounding (1e-6). Instances
+    whose smaller side is below 1e-10 are left out.
     """
     generator = torch.Generator().manual_seed(point["seed"])
     found: dict[str, list[float]] = {}
@@ -48,10 +49,12 @@ def thm1_inequalities(settings, point) -> pd.DataFrame:
 
 
 def frozen_attention(settings, point) -> pd.DataFrame:
-    """Columns: rule, seed, step, quantity, value. At step 0 also kappa, the step size and the two asymptotic rates.
+    """Columns: rule, seed, step, quantity, value. At step 0 also kappa, the step size and the
+    two asymptotic rates.
 
-    Rates are -log of the contraction of the excess a step: measured between relative excess 1e-16 and 1e-22, and
-    predicted from kappa alone. "excess exact" is the closed form of the whole curve.
+    Rates are -log of the contraction of the excess a step: measured between relative excess
+    1e-16 and 1e-22, and predicted from kappa alone. "excess exact" is the closed form of the
+    whole curve.
     """
     s = settings
     loss, model = _start(s, s.K, s.H, point["seed"])
@@ -80,10 +83,11 @@ def frozen_attention(settings, point) -> pd.DataFrame:
 def thm1_path(settings, point) -> pd.DataFrame:
     """Columns: gamma_factor, seed, step, quantity, value.
 
-    eta_w is the theory's in every run; gamma is gamma_factor times the theory's, and eta_Q = eta_w / gamma^2. At step
-    0 the constants of the rule. At recorded steps: excess, its bound (1 - eta mu)^t (L - L*)_0, zeta, b, ||w||_F,
-    the drift ||Q - Q_0||_F and the path length in (Q, alpha), and the largest contraction of one step so far
-    (over steps with an excess above 1e-20). A run that diverges ends where it does.
+    eta_w is the theory's in every run; gamma is gamma_factor times the theory's, and eta_Q =
+    eta_w / gamma^2. At step 0 the constants of the rule. At recorded steps: excess, its bound
+    (1 - eta mu)^t (L - L*)_0, zeta, b, ||w||_F, the drift ||Q - Q_0||_F and the path length in
+    (Q, alpha), and the largest contraction of one step so far (over steps with an excess above
+    1e-20). A run that diverges ends where it does.
     """
     s = settings
     loss, model = _start(s, s.K, s.H, point["seed"])
@@ -118,10 +122,12 @@ def thm1_path(settings, point) -> pd.DataFrame:
 def thm1_rates(settings, point) -> pd.DataFrame:
     """Columns: sweep ("K", "H"), size, rule, seed, quantity, value.
 
-    Dictionaries and heads are nested: a larger size keeps the smaller one's tokens, features and heads. Rules:
-    "theory" (gamma and step sizes of the proof), "fixed" (one rate for Q and w, the same at every size of the sweep:
-    the smallest eta_w that the theory gives there), "tuned" (the fewest steps over `gammas` x `multiples`).
-    Quantities: steps to the target (NaN where not reached), their bound by the theory, the rates used, zeta_0, b_0.
+    Dictionaries and heads are nested: a larger size keeps the smaller one's tokens, features
+    and heads. Rules: "theory" (gamma and step sizes of the proof), "fixed" (one rate for Q and
+    w, the same at every size of the sweep: the smallest eta_w that the theory gives there),
+    "tuned" (the fewest steps over `gammas` x `multiples`).
+    Quantities: steps to the target (NaN where not reached), their bound by the theory, the
+    rates used, zeta_0, b_0.
     """
     s = settings
     K, H = (point["size"], s.H) if point["sweep"] == "K" else (s.K, point["size"])
@@ -163,7 +169,8 @@ def thm1_rates(settings, point) -> pd.DataFrame:
 
 
 def thm1_constants(settings, point) -> pd.DataFrame:
-    """Columns: tokens, H, seed, quantity, value: the constants of the theory before any training."""
+    """Columns: tokens, H, seed, quantity, value: the constants of the theory before any
+    training."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     dictionary = sample_dictionary(
@@ -177,7 +184,8 @@ def thm1_constants(settings, point) -> pd.DataFrame:
 
 
 def _start(s, K: int, H: int, seed: int) -> tuple[PopulationLoss, MultiHeadAttention]:
-    """The loss and the model for tokens 1..K and heads 1..H of one larger draw, so that sizes are nested."""
+    """The loss and the model for tokens 1..K and heads 1..H of one larger draw, so that sizes
+    are nested."""
     require(max(K, H) <= FAMILY, f"K and H may be at most {FAMILY} here, got K={K}, H={H}")
     generator = torch.Generator().manual_seed(seed)
     family = sample_dictionary(s.N, FAMILY, s.d, s.m, s.tau, generator=generator)

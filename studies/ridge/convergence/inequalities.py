@@ -1,4 +1,5 @@
-"""The inequalities behind Theorem 1 on random instances, each as (name, larger sides, smaller sides)."""
+"""The inequalities behind Theorem 1 on random instances, each as (name, larger sides, smaller
+sides)."""
 
 from collections.abc import Iterator
 
@@ -18,7 +19,8 @@ Pairs = Iterator[tuple[str, Tensor, Tensor]]
 
 
 def softmax_pairs(count: int, generator: torch.Generator, most: int = 12) -> Pairs:
-    """The three bounds on softmax at `count` random points and directions, of up to `most` entries."""
+    """The three bounds on softmax at `count` random points and directions, of up to `most`
+    entries."""
     entries = torch.randint(2, most + 1, (count, 1), generator=generator)  # (count, 1)
     logits = _power(-1, 1, (count, 1), generator) * _normal(
         (count, most), generator
@@ -34,14 +36,16 @@ def softmax_pairs(count: int, generator: torch.Generator, most: int = 12) -> Pai
 
 
 def attention(Q: Tensor, tokens: Tensor, N: int) -> Tensor:
-    """softmax(V^T Q_h v_k) for many models at once, (..., N, H, K), from Q: (..., d, H, d), tokens: (..., d, K)."""
+    """softmax(V^T Q_h v_k) for many models at once, (..., N, H, K), from Q: (..., d, H, d),
+    tokens: (..., d, K)."""
     return torch.einsum("...dn,...dhe,...ek->...nhk", tokens[..., :N], Q, tokens).softmax(
         dim=-3
     )
 
 
 def excess(Q: Tensor, w: Tensor, tokens: Tensor, root: Tensor, target: Tensor) -> Tensor:
-    """L - L* of many models at once, (...,); w: (..., H, K), root Zbar: (..., N, N), target A: (..., N, K)."""
+    """L - L* of many models at once, (...,); w: (..., H, K), root Zbar: (..., N, N), target A:
+    (..., N, K)."""
     table = (attention(Q, tokens, target.shape[-2]) * w[..., None, :, :]).sum(
         dim=-2
     )  # (..., N, K)
@@ -51,7 +55,8 @@ def excess(Q: Tensor, w: Tensor, tokens: Tensor, root: Tensor, target: Tensor) -
 def model_pairs(
     N: int, K: int, d: int, m: int, H: int, count: int, generator: torch.Generator
 ) -> Pairs:
-    """The inequalities of the proof for `count` random models, at random points inside and outside its region."""
+    """The inequalities of the proof for `count` random models, at random points inside and
+    outside its region."""
     dictionaries = [sample_dictionary(N, K, d, m, tau.item(), generator=generator)
                     for tau in _power(-2, 0, (count,), generator)]  # fmt: skip
     tokens = torch.stack([dictionary.tokens for dictionary in dictionaries])  # (count, d, K)
@@ -107,7 +112,8 @@ def model_pairs(
                             error_norm=(2 * K * value).sqrt(), K=K)  # fmt: skip
     yield "curvature", bound, _curvature(Q, wild, problem, any_gamma)
 
-    # In the region of the proof: Q in the ball, w no longer than its bound, excess no larger than at the start.
+    # In the region of the proof: Q in the ball, w no longer than its bound, excess no larger
+    # than at the start.
     drift = (
         torch.rand(count, generator=generator, dtype=Q.dtype) * rule.w_bound / gamma
     )  # (count,)
@@ -134,7 +140,8 @@ def model_pairs(
 def _into_region(
     Q: Tensor, w: Tensor, problem, rule: TheoryRule, generator: torch.Generator
 ) -> Tensor:
-    """w scaled and turned so that ||w|| <= its bound and the excess is at most that of w = 0, (count, H, K)."""
+    """w scaled and turned so that ||w|| <= its bound and the excess is at most that of w = 0,
+    (count, H, K)."""
     here, there, start = excess(Q, w, *problem), excess(Q, -w, *problem), rule.excess
     best = (there - here) / (
         2 * (here + there - 2 * start)
@@ -153,7 +160,8 @@ def _gradients(Q: Tensor, w: Tensor, problem) -> tuple[Tensor, Tensor]:
 
 
 def _gradient(Q: Tensor, w: Tensor, problem, gamma: Tensor) -> tuple[Tensor, Tensor]:
-    """(excess, squared norm of its gradient in (Q, alpha)) where w = gamma alpha, (count,) each."""
+    """(excess, squared norm of its gradient in (Q, alpha)) where w = gamma alpha, (count,)
+    each."""
     Q_grad, w_grad = _gradients(Q, w, problem)
     return excess(Q, w, *problem), Q_grad.square().sum(
         dim=(1, 2, 3)
@@ -161,7 +169,8 @@ def _gradient(Q: Tensor, w: Tensor, problem, gamma: Tensor) -> tuple[Tensor, Ten
 
 
 def _curvature(Q: Tensor, w: Tensor, problem, gamma: Tensor) -> Tensor:
-    """The largest eigenvalue of each model's Hessian in (Q, alpha), by automatic differentiation, (count,)."""
+    """The largest eigenvalue of each model's Hessian in (Q, alpha), by automatic
+    differentiation, (count,)."""
 
     def value(flat, gamma, *problem):
         new_Q, alpha = (

@@ -47,7 +47,8 @@ class FrozenAttention(Small):
 
 @dataclass(frozen=True, kw_only=True)
 class Thm1Path(Small):
-    """Two-rate gradient descent along which the proof is checked; gamma as the theory has it, and smaller."""
+    """Two-rate gradient descent along which the proof is checked; gamma as the theory has it,
+    and smaller."""
 
     gamma_factors: tuple[float, ...] = (1.0, 0.1, 0.01, 0.003, 0.001, 0.0003)
 
@@ -60,7 +61,8 @@ class Thm1Path(Small):
 
 @dataclass(frozen=True, kw_only=True)
 class Thm1Rates(Settings):
-    """Steps to a relative excess of `target`, against K at H = `H`, and against H at K = `K`, for three rules."""
+    """Steps to a relative excess of `target`, against K at H = `H`, and against H at K = `K`,
+    for three rules."""
 
     N: int = 4
     d: int = 6

@@ -10,7 +10,8 @@ RULES = ("theory", "fixed", "tuned")
 
 
 def _tightest(tables, names=None) -> float:
-    """Smallest ratio (larger side over smaller side) over seeds, of the named inequalities or of all."""
+    """Smallest ratio (larger side over smaller side) over seeds, of the named inequalities or
+    of all."""
     table = tables["yang2024/thm1-inequalities"]
     table = table if names is None else table[table["inequality"].isin(names)]
     ratios = table.loc[table["quantity"] == "tightest ratio", "value"]
@@ -18,7 +19,8 @@ def _tightest(tables, names=None) -> float:
 
 
 def _theory_runs(tables):
-    """One frame a seed of the path under the theory's own rule: index step, a column a quantity."""
+    """One frame a seed of the path under the theory's own rule: index step, a column a
+    quantity."""
     table = tables["yang2024/thm1-path"]
     runs = table[table["gamma_factor"] == 1]
     for _, run in runs.groupby("seed"):
@@ -44,7 +46,8 @@ def thm1_zeta_stays(tables, threshold) -> Outcome:
 
 
 def thm1_linear_convergence(tables, threshold) -> Outcome:
-    """Largest relative difference between the rate from 1e-10 to 1e-17 and that from 1e-17 to 1e-24, over seeds.
+    """Largest relative difference between the rate from 1e-10 to 1e-17 and that from 1e-17 to
+    1e-24, over seeds.
 
     Not reproduced, with NaN, where a run does not reach 1e-24.
     """
@@ -62,7 +65,8 @@ def thm1_linear_convergence(tables, threshold) -> Outcome:
 
 
 def thm1_rate_bound_holds(tables, threshold) -> Outcome:
-    """Smallest ratio of measured to proved rate, -log(1 - eta mu), over seeds: of single steps and from the start."""
+    """Smallest ratio of measured to proved rate, -log(1 - eta mu), over seeds: of single steps
+    and from the start."""
     ratios = []
     for run in _theory_runs(tables):
         proved = -math.log1p(-run["decrease"].iloc[0])
@@ -76,7 +80,8 @@ def thm1_rate_bound_holds(tables, threshold) -> Outcome:
 
 
 def exponents(table, sweep: str, quantity: str = "steps"):
-    """d log(steps) / d log(size) by least squares, for each rule and seed: a frame, rules as columns."""
+    """d log(steps) / d log(size) by least squares, for each rule and seed: a frame, rules as
+    columns."""
     rows = table[(table["sweep"] == sweep) & (table["quantity"] == quantity)]
 
     def slope(group):
@@ -93,8 +98,8 @@ def exponents(table, sweep: str, quantity: str = "steps"):
 def _slower(tables, sweep: str, threshold: float) -> Outcome:
     """The exponent that three seeds in four reach, lowest of the rules.
 
-    Reproduced where it reaches the threshold for every rule, partly where it does for some. Steps that were not
-    reached count as no exponent at all.
+    Reproduced where it reaches the threshold for every rule, partly where it does for some.
+    Steps that were not reached count as no exponent at all.
     """
     found = exponents(tables["yang2024/thm1-rates"], sweep)[list(RULES)]
     quarter = found.quantile(0.25).where(found.notna().all())
@@ -114,7 +119,8 @@ def thm1_slower_with_h(tables, threshold) -> Outcome:
 
 
 def frozen_attention_rate(tables, threshold) -> Outcome:
-    """Largest relative distance of a run's excess from its closed form, while the excess is above 1e-18."""
+    """Largest relative distance of a run's excess from its closed form, while the excess is
+    above 1e-18."""
     table = tables["yang2024/frozen-attention"]
     wide = table[table["quantity"].isin(["excess", "excess exact"])]
     wide = wide.pivot(index=["rule", "seed", "step"], columns="quantity", values="value")

@@ -1,4 +1,5 @@
-"""Does depth change the story: Figure 2b, what is inside the deep model, and Figure 5's races against the clock."""
+"""Does depth change the story: Figure 2b, what is inside the deep model, and Figure 5's races
+against the clock."""
 
 import time
 
@@ -40,7 +41,8 @@ FACTORS = (
 
 
 class Setup:
-    """The dictionary, the pool's batches and the test tasks of one seed; the same for every model of the seed."""
+    """The dictionary, the pool's batches and the test tasks of one seed; the same for every
+    model of the seed."""
 
     def __init__(self, settings, seed: int):
         s, generator = settings, torch.Generator().manual_seed(seed)
@@ -73,7 +75,8 @@ class Setup:
         ), tasks @ self.exact.features
 
     def model(self, settings, H: int, skip: bool = True) -> DeepTransformer:
-        """A fresh deep model; models of one seed start from the same weights, whatever H and `skip`."""
+        """A fresh deep model; models of one seed start from the same weights, whatever H and
+        `skip`."""
         s, generator = settings, torch.Generator().manual_seed(1000 + self.seed)
         return DeepTransformer(self.dictionary, layers=s.layers, width=s.width, feedforward=s.feedforward, H=H,
                                generator=generator, skip=skip).to(s.device)  # fmt: skip
@@ -84,7 +87,8 @@ class Setup:
 
 
 def step(model, optimizer, batches: Batches) -> float:
-    """One step of the optimiser on the next batch; returns the loss on that batch before the step."""
+    """One step of the optimiser on the next batch; returns the loss on that batch before the
+    step."""
     labels = batches.draw()  # (batch, K)
     loss = prediction_loss(model(labels[:, : model.N]), labels)
     optimizer.zero_grad()
@@ -94,12 +98,14 @@ def step(model, optimizer, batches: Batches) -> float:
 
 
 def fig2b(settings, point, checkpoint: Checkpoint | None = None) -> pd.DataFrame:
-    """Columns: skip, seed, step, layer, domain, predictor, quantity, value; layer is -1 where it does not apply.
+    """Columns: skip, seed, step, layer, domain, predictor, quantity, value; layer is -1 where
+    it does not apply.
 
-    Predictor "transformer" at every recorded step, and at step 0 "zero", "ridge" (y*^), "Lemma 4" and each domain's
-    "best linear". Quantities: "loss" (domain "training": on tasks of the pool), "distance" to y*^ over all tokens (the
-    paper's inference loss); on tokens not shown "distance, not shown", "distance to Lemma 4" and "error" against the
-    true labels. At the last step also those of `inside`.
+    Predictor "transformer" at every recorded step, and at step 0 "zero", "ridge" (y*^), "Lemma
+    4" and each domain's "best linear". Quantities: "loss" (domain "training": on tasks of the
+    pool), "distance" to y*^ over all tokens (the paper's inference loss); on tokens not shown
+    "distance, not shown", "distance to Lemma 4" and "error" against the true labels. At the
+    last step also those of `inside`.
     """
     s, setup = settings, Setup(settings, point["seed"])
     model = setup.model(s, s.H, point["skip"])
@@ -139,7 +145,8 @@ def fig2b(settings, point, checkpoint: Checkpoint | None = None) -> pd.DataFrame
 
 
 def measured(setup: Setup, predict, now: int, name: str) -> list[tuple]:
-    """Rows of losses, distances and errors of one predictor, y (count, N) -> (count, K), at one step."""
+    """Rows of losses, distances and errors of one predictor, y (count, N) -> (count, K), at one
+    step."""
     N, rows = setup.exact.N, []
 
     def row(domain: str, quantity: str, value) -> None:
@@ -161,16 +168,18 @@ def measured(setup: Setup, predict, now: int, name: str) -> list[tuple]:
 
 
 def inside(setup: Setup, model: DeepTransformer, settings, now: int) -> list[tuple]:
-    """Rows on the trained model. Over all tokens: "nonlinear share" (held-out tasks), "linear part, excess loss" (L - L*
-    of its closest table), "scaling error" for labels twice as large.
+    """Rows on the trained model. Over all tokens: "nonlinear share" (held-out tasks), "linear
+    part, excess loss" (L - L* of its closest table), "scaling error" for labels twice as large.
 
-    Of the test tasks with labels multiplied by each of `FACTORS`, on tokens not shown: "relative distance, labels x
-    FACTOR", the distance to y*^ over the mean square of y*^; and "label size", the labels' root mean square as they are.
+    Of the test tasks with labels multiplied by each of `FACTORS`, on tokens not shown:
+    "relative distance, labels x FACTOR", the distance to y*^ over the mean square of y*^; and
+    "label size", the labels' root mean square as they are.
 
-    Of linear probes, by layer (0 is the embedding), as R^2 on tasks held out: from single tokens not shown
-    "probe, lambda" (the ridge coefficients), "probe, y*^" (that token's ridge prediction) and "probe, rest of y" (the
-    labels' part outside the row space of Z^, N - m numbers that y*^ ignores); from all tokens "probe, f(v)" and, as a
-    control, "probe, other f" (features the model never saw).
+    Of linear probes, by layer (0 is the embedding), as R^2 on tasks held out: from single
+    tokens not shown "probe, lambda" (the ridge coefficients), "probe, y*^" (that token's ridge
+    prediction) and "probe, rest of y" (the labels' part outside the row space of Z^, N - m
+    numbers that y*^ ignores); from all tokens "probe, f(v)" and, as a control, "probe, other f"
+    (features the model never saw).
     """
     s, N, rows = settings, setup.exact.N, []
     count, held = s.probe_tasks, s.probe_tasks // 3
@@ -262,7 +271,8 @@ def inside(setup: Setup, model: DeepTransformer, settings, now: int) -> list[tup
 
 
 def r2(x, target, cut: int) -> float:
-    """R^2 on the rows from `cut` on of a linear probe fitted to the rows before, its penalty chosen on those too."""
+    """R^2 on the rows from `cut` on of a linear probe fitted to the rows before, its penalty
+    chosen on those too."""
     probe = RidgeCV(alphas=10.0 ** torch.arange(-4, 5).numpy()).fit(x[:cut], target[:cut])
     return probe.score(x[cut:], target[cut:])
 
@@ -270,10 +280,11 @@ def r2(x, target, cut: int) -> float:
 def fig5(settings, point) -> pd.DataFrame:
     """Columns: seed, H, step, quantity, value.
 
-    Quantities: "training loss", the mean over the batches since the last look, and, as long as time is not up, the
-    "seconds" of processor time that training took until then; at step 0 the "flops" and "exponentials" of one step.
-    When the time is up "iterations", "final seconds", "wall seconds", and on the test tasks "loss", "distance,
-    in-domain" and "distance, out-of-domain" (to y*^, over all tokens).
+    Quantities: "training loss", the mean over the batches since the last look, and, as long as
+    time is not up, the "seconds" of processor time that training took until then; at step 0 the
+    "flops" and "exponentials" of one step. When the time is up "iterations", "final seconds",
+    "wall seconds", and on the test tasks "loss", "distance, in-domain" and "distance,
+    out-of-domain" (to y*^, over all tokens).
     """
     s, rows = settings, []
     for H in s.H:
@@ -285,7 +296,8 @@ def fig5(settings, point) -> pd.DataFrame:
         optimizer = torch.optim.Adam(model.parameters(), s.rate, fused=True)
         looks, losses, seconds, wall, now = set(log_steps(s.max_steps)), [], 0.0, 0.0, 0
         while now < s.max_steps and seconds < s.budget:
-            # On an idle machine both clocks agree; with other work about, the processor's still tells what a step costs.
+            # On an idle machine both clocks agree; with other work about, the processor's still
+            # tells what a step costs.
             cpu, start = time.process_time(), time.perf_counter()
             losses.append(step(model, optimizer, setup.batches))
             seconds, wall, now = (

@@ -7,7 +7,8 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Deep(Settings):
-    """The standard encoder on the prompts of Figure 2: sizes, optimiser and data that both figures share.
+    """The standard encoder on the prompts of Figure 2: sizes, optimiser and data that both
+    figures share.
 
     device: as torch names it; the paper profile asks for "cuda".
     """
@@ -31,10 +32,12 @@ class Deep(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Fig2b(Deep):
-    """Training loss and inference losses of the deep model over training, then what is inside it.
+    """Training loss and inference losses of the deep model over training, then what is inside
+    it.
 
-    skip: with and without skip connections; without, training takes `steps_without_skip` steps. At the end linear maps
-    are fitted on `probe_tasks` tasks (a third more are held out) and `probe_tokens` tokens not shown; none for 0 tasks.
+    skip: with and without skip connections; without, training takes `steps_without_skip` steps.
+    At the end linear maps are fitted on `probe_tasks` tasks (a third more are held out) and
+    `probe_tokens` tokens not shown; none for 0 tasks.
     """
 
     H: int = 8
@@ -52,10 +55,12 @@ class Fig2b(Deep):
 class Fig5(Deep):
     """Deep models of several head counts, one after another, each with the same time to train.
 
-    Training stops after `budget` seconds of one thread's processor time (looks not counted), which is the wall clock of
-    an idle machine, or after `max_steps`. A point is a whole race, so that its times are taken side by side.
-    final_look: whether the test tasks are predicted when the time is up. Then those with fewer than `least_steps` train
-    on to as many, so that head counts can be compared after equally many steps too.
+    Training stops after `budget` seconds of one thread's processor time (looks not counted),
+    which is the wall clock of an idle machine, or after `max_steps`. A point is a whole race,
+    so that its times are taken side by side.
+    final_look: whether the test tasks are predicted when the time is up. Then those with fewer
+    than `least_steps` train on to as many, so that head counts can be compared after equally
+    many steps too.
     """
 
     H: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)

@@ -12,16 +12,19 @@ ORDERED = -0.9  # a rank correlation of iterations with H at most this counts as
 
 
 def _deep(tables, quantity: str, predictor: str = "transformer") -> pd.DataFrame:
-    """One quantity of the model with skip connections, a row a (seed, step), a column a domain."""
+    """One quantity of the model with skip connections, a row a (seed, step), a column a
+    domain."""
     table = tables["yang2024/fig2b"]
     chosen = table["skip"] & (table["predictor"] == predictor) & (table["quantity"] == quantity)
     return table[chosen].pivot(index=["seed", "step"], columns="domain", values="value")
 
 
 def fig2b_losses_fall_together(tables, threshold) -> Outcome:
-    """Smallest rank correlation over seeds of the training loss with either inference loss along training.
+    """Smallest rank correlation over seeds of the training loss with either inference loss
+    along training.
 
-    Also wanted: each ends below half its start, and the out-of-domain loss lies above the in-domain one at every look.
+    Also wanted: each ends below half its start, and the out-of-domain loss lies above the
+    in-domain one at every look.
     """
     distance, training = _deep(tables, "distance"), _deep(tables, "loss")["training"]
     above = (distance["out-of-domain"] > distance["in-domain"]).all()
@@ -44,7 +47,8 @@ def fig2b_losses_fall_together(tables, threshold) -> Outcome:
 
 
 def fig2b_deep_model_does_ridge(tables, threshold) -> Outcome:
-    """Largest final distance to y*^ on tokens not shown, over that of predicting zero, over seeds and domains.
+    """Largest final distance to y*^ on tokens not shown, over that of predicting zero, over
+    seeds and domains.
 
     Partly, where it is within the threshold in domain only.
     """
@@ -59,10 +63,12 @@ def fig2b_deep_model_does_ridge(tables, threshold) -> Outcome:
 
 
 def fig2b_out_of_domain_is_size(tables, threshold) -> Outcome:
-    """Largest ratio over seeds of two relative distances to y*^: of out-of-domain tasks with labels halved, which makes
-    them about as large as in-domain ones, over that of in-domain tasks as they are.
+    """Largest ratio over seeds of two relative distances to y*^: of out-of-domain tasks with
+    labels halved, which makes them about as large as in-domain ones, over that of in-domain
+    tasks as they are.
 
-    Partly, where halving brings the out-of-domain tasks closer to ridge for every seed, but not within the threshold.
+    Partly, where halving brings the out-of-domain tasks closer to ridge for every seed, but not
+    within the threshold.
     """
     out, same = (
         _deep(tables, f"relative distance, labels x {factor}") for factor in ("0.5", "1")
@@ -83,9 +89,11 @@ def _race(tables, quantity: str) -> pd.DataFrame:
 
 
 def fig5_fewer_iterations_with_h(tables, threshold) -> Outcome:
-    """Largest ratio over seeds of the iterations that the most heads complete to those that one head completes.
+    """Largest ratio over seeds of the iterations that the most heads complete to those that one
+    head completes.
 
-    Also wanted: their rank correlation with H is at most `ORDERED` for every seed; partly, where one of both holds.
+    Also wanted: their rank correlation with H is at most `ORDERED` for every seed; partly,
+    where one of both holds.
     """
     done = _race(tables, "iterations")
     ratio = (done[done.columns.max()] / done[done.columns.min()]).max(skipna=False)
@@ -99,9 +107,11 @@ def fig5_fewer_iterations_with_h(tables, threshold) -> Outcome:
 
 
 def fig5_small_h_wins_on_the_clock(tables, threshold) -> Outcome:
-    """Median over seeds of the final in-domain inference loss with the most heads over the lowest of any head count.
+    """Median over seeds of the final in-domain inference loss with the most heads over the
+    lowest of any head count.
 
-    Also wanted: the lowest is at H <= `SMALL` for every seed; partly, where that holds for most seeds only.
+    Also wanted: the lowest is at H <= `SMALL` for every seed; partly, where that holds for most
+    seeds only.
     """
     final = _race(tables, "distance, in-domain")
     small = (final.idxmin(axis=1) <= SMALL).mean()
@@ -112,8 +122,9 @@ def fig5_small_h_wins_on_the_clock(tables, threshold) -> Outcome:
 
 
 def fig5_deep_needs_no_large_h(tables, threshold) -> Outcome:
-    """Largest ratio over seeds, after equally many iterations: the training loss of the best H <= `SMALL` over that of
-    the best H >= `LARGE`, at the last look that all head counts of the seed reached.
+    """Largest ratio over seeds, after equally many iterations: the training loss of the best H
+    <= `SMALL` over that of the best H >= `LARGE`, at the last look that all head counts of the
+    seed reached.
     """
     table = tables["yang2024/fig5"]
     losses = table[table["quantity"] == "training loss"].pivot(

@@ -1,4 +1,5 @@
-"""What heads buy, measured: one head against its lower bound, explicit heads, and how well random heads span."""
+"""What heads buy, measured: one head against its lower bound, explicit heads, and how well
+random heads span."""
 
 from dataclasses import replace
 
@@ -14,11 +15,13 @@ from iclbook.ridge.training import log_steps, make_optimizer, train
 
 
 def one_head(settings, point) -> pd.DataFrame:
-    """Columns: K, w_start, seed, start, step, quantity, value; the last step is where the stop rule ended.
+    """Columns: K, w_start, seed, start, step, quantity, value; the last step is where the stop
+    rule ended.
 
-    Quantities: "excess loss"; "bound, trained signs" (the lower bound for the signs that w has then); "share of best
-    signs" and "share of first signs" (tokens whose w has the sign of the bound, of the first look). At step 0 also
-    "bound" (the better sign of every token) and, for K <= d, "explicit Q" (the excess of the head that attains it).
+    Quantities: "excess loss"; "bound, trained signs" (the lower bound for the signs that w has
+    then); "share of best signs" and "share of first signs" (tokens whose w has the sign of the
+    bound, of the first look). At step 0 also "bound" (the better sign of every token) and, for
+    K <= d, "explicit Q" (the excess of the head that attains it).
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -78,9 +81,10 @@ def one_head(settings, point) -> pd.DataFrame:
 def two_heads(settings, point) -> pd.DataFrame:
     """Columns: seed, part, N, K, d, H, quantity, value.
 
-    Part "construction": "excess loss" of the explicit one-head (over its bound) and two-head models, and the tokens'
-    "condition number". Part "count": the "rank" of the table's derivative at random Q and w, the "predicted rank"
-    min(N K, effective parameters), and the "smallest kept singular value" over the largest.
+    Part "construction": "excess loss" of the explicit one-head (over its bound) and two-head
+    models, and the tokens' "condition number". Part "count": the "rank" of the table's
+    derivative at random Q and w, the "predicted rank" min(N K, effective parameters), and the
+    "smallest kept singular value" over the largest.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -121,10 +125,12 @@ def two_heads(settings, point) -> pd.DataFrame:
 
 
 def prop1(settings, point) -> pd.DataFrame:
-    """Columns: tokens, seed, beta, H, draw, quantity, value. Each value is the worst over the K tokens.
+    """Columns: tokens, seed, beta, H, draw, quantity, value. Each value is the worst over the K
+    tokens.
 
-    Quantities: "rank" (numerical, float64) and "smallest singular value" of B_k, which is the min(N, H)-th. Draw 0
-    holds H = 1..2N, the first H heads of one draw; the other draws hold H = N and 2N, at beta = 1.
+    Quantities: "rank" (numerical, float64) and "smallest singular value" of B_k, which is the
+    min(N, H)-th. Draw 0 holds H = 1..2N, the first H heads of one draw; the other draws hold H
+    = N and 2N, at beta = 1.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -148,7 +154,8 @@ def prop1(settings, point) -> pd.DataFrame:
 
 
 def altered(tokens: torch.Tensor, kind: str) -> torch.Tensor:
-    """Tokens (d, K) of another kind, made of drawn ones: see `Prop1`. Raises InputError for an unknown kind."""
+    """Tokens (d, K) of another kind, made of drawn ones: see `Prop1`. Raises InputError for an
+    unknown kind."""
     if kind in ("unit", "gaussian"):
         return tokens
     if kind == "signs":

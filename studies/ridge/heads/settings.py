@@ -8,12 +8,13 @@ from iclbook.experiment import Experiment, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class OneHead(Settings):
-    """One head, trained from several starts, beside the lower bound of two non-negative fits a token.
+    """One head, trained from several starts, beside the lower bound of two non-negative fits a
+    token.
 
-    w_start: "zero" is the paper's w^(0) = 0; "best fit" gives w the signs and sizes of the bound (ours).
-    Adam starts at `rate`; the loss is looked at every `check` steps. The rate is halved when two looks in a row fail
-    to improve on the best loss by a relative `improvement`; training stops once it is below `last_rate`, or at
-    `max_steps`.
+    w_start: "zero" is the paper's w^(0) = 0; "best fit" gives w the signs and sizes of the
+    bound (ours). Adam starts at `rate`; the loss is looked at every `check` steps. The rate is
+    halved when two looks in a row fail to improve on the best loss by a relative `improvement`;
+    training stops once it is below `last_rate`, or at `max_steps`.
     """
 
     N: int = 30
@@ -39,7 +40,8 @@ class OneHead(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoHeads(Settings):
-    """Explicit heads at N, d, m and the sizes K <= d; the rank of the table's derivative at the `count` sizes."""
+    """Explicit heads at N, d, m and the sizes K <= d; the rank of the table's derivative at the
+    `count` sizes."""
 
     N: int = 30
     K: tuple[int, ...] = (30, 60, 90, 100)
@@ -54,10 +56,12 @@ class TwoHeads(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Prop1(Settings):
-    """Singular values of every B_k at random initialisation, for H = 1..2N heads and for many draws of Q.
+    """Singular values of every B_k at random initialisation, for H = 1..2N heads and for many
+    draws of Q.
 
-    tokens: "unit" Gaussian directions; "signs" entries +-1/sqrt(d); "equal" unit, the second a copy of the first;
-    "gaussian" raw standard Gaussian. Every kind is drawn with beta = 1, unit tokens with all of `betas`.
+    tokens: "unit" Gaussian directions; "signs" entries +-1/sqrt(d); "equal" unit, the second a
+    copy of the first; "gaussian" raw standard Gaussian. Every kind is drawn with beta = 1, unit
+    tokens with all of `betas`.
     """
 
     N: int = 30

@@ -13,7 +13,8 @@ def _full_rank(rows: pd.DataFrame, N: int) -> pd.Series:
 
 
 def _ranks(tables, tokens: str) -> tuple[pd.DataFrame, int]:
-    """(rows of numerical ranks at beta = 1 with H >= N, N) for one kind of tokens; the sweep ends at H = 2N."""
+    """(rows of numerical ranks at beta = 1 with H >= N, N) for one kind of tokens; the sweep
+    ends at H = 2N."""
     table = tables["yang2024/prop1"]
     N = int(table["H"].max()) // 2
     wanted = (
@@ -26,13 +27,15 @@ def _ranks(tables, tokens: str) -> tuple[pd.DataFrame, int]:
 
 
 def prop1_full_rank(tables, threshold) -> Outcome:
-    """Share of draws with H >= N in which B_k has rank N for every token k; unit tokens, beta = 1."""
+    """Share of draws with H >= N in which B_k has rank N for every token k; unit tokens, beta =
+    1."""
     rows, N = _ranks(tables, "unit")
     return at_least(_full_rank(rows, N).mean(), threshold)
 
 
 def prop1_needs_distinct_tokens(tables, threshold) -> Outcome:
-    """The smaller of two shares of draws: rank N for two-valued entries, rank N - 1 with two equal tokens."""
+    """The smaller of two shares of draws: rank N for two-valued entries, rank N - 1 with two
+    equal tokens."""
     signs, N = _ranks(tables, "signs")
     equal, _ = _ranks(tables, "equal")
     shares = _full_rank(signs, N).mean(), _full_rank(equal, N - 1).mean()
@@ -42,7 +45,8 @@ def prop1_needs_distinct_tokens(tables, threshold) -> Outcome:
 def one_head_impossible(tables, threshold) -> Outcome:
     """Smallest lower bound over dictionaries, relative to the excess loss of w = 0.
 
-    Not reproduced either where a trained head or an explicit Q falls below the bound: then the bound is wrong.
+    Not reproduced either where a trained head or an explicit Q falls below the bound: then the
+    bound is wrong.
     """
     table = tables["yang2024/one-head"]
 
@@ -63,7 +67,8 @@ def one_head_impossible(tables, threshold) -> Outcome:
 
 
 def two_heads_suffice(tables, threshold) -> Outcome:
-    """Largest excess loss of the explicit two-head model, over sizes K <= d and dictionaries."""
+    """Largest excess loss of the explicit two-head model, over sizes K <= d and
+    dictionaries."""
     table = tables["yang2024/two-heads"]
     two = table[
         (table["part"] == "construction")

@@ -15,7 +15,8 @@ from iclbook.ridge.training import log_steps, make_optimizer, train
 
 
 def fig4(settings, point) -> pd.DataFrame:
-    """Columns: tokens, seed, H, step, quantity, value; the only quantity is "excess loss", L - L*."""
+    """Columns: tokens, seed, H, step, quantity, value; the only quantity is "excess loss", L -
+    L*."""
     s, H = settings, point["H"]
     steps = min(s.steps, max(s.min_steps, s.head_steps // H))
     exact, model, loss = start(s, point, s.dtype, point["tokens"])
@@ -31,8 +32,9 @@ def fig4(settings, point) -> pd.DataFrame:
 def fig4_map(settings, point) -> pd.DataFrame:
     """Columns: optimizer, loss, dtype, H, rate, seed, step, quantity, value.
 
-    Quantities: "excess loss", infinite from the first step at which it is not finite; at step 0 also "largest
-    curvature", the largest eigenvalue of the loss's second derivative in w, max_k lambda_max(B_k B_k^T) / K.
+    Quantities: "excess loss", infinite from the first step at which it is not finite; at step 0
+    also "largest curvature", the largest eigenvalue of the loss's second derivative in w, max_k
+    lambda_max(B_k B_k^T) / K.
     """
     s = settings
     exact, model, loss = start(s, point, point["dtype"])
@@ -58,9 +60,9 @@ def fig4_map(settings, point) -> pd.DataFrame:
 def fig4_stall(settings, point) -> pd.DataFrame:
     """Columns: case, K, H, seed, step, quantity, value.
 
-    Quantities: "excess loss"; "tokens with both signs", the share of tokens k whose w[:, k] holds both signs; "signs
-    kept", the share of entries of w with the sign they had at step 100. At step 0 also "frozen Q", the excess loss of
-    the best w while Q stays as drawn.
+    Quantities: "excess loss"; "tokens with both signs", the share of tokens k whose w[:, k]
+    holds both signs; "signs kept", the share of entries of w with the sign they had at step
+    100. At step 0 also "frozen Q", the excess loss of the best w while Q stays as drawn.
     """
     s, case, H = settings, point["case"], point["H"]
     exact, model, loss = start(s, point, s.dtype)
@@ -102,9 +104,11 @@ def fig4_stall(settings, point) -> pd.DataFrame:
 
 
 def start(settings, point, dtype: str, tokens: str = "unit"):
-    """(dictionary in float64, model, loss to train on) of a point; all draws come from the point's seed.
+    """(dictionary in float64, model, loss to train on) of a point; all draws come from the
+    point's seed.
 
-    One seed has one dictionary, whatever the head count; both readings of the tokens share their directions.
+    One seed has one dictionary, whatever the head count; both readings of the tokens share
+    their directions.
     """
     s, K = settings, point.get("K") or settings.K
     generator = torch.Generator().manual_seed(point["seed"])

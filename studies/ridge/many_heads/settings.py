@@ -10,7 +10,8 @@ from iclbook.experiment import Experiment, Settings
 class Fig4(Settings):
     """One-layer models of many head counts, trained alike on the population loss.
 
-    H heads take `head_steps` / H steps, but at least `min_steps` and at most `steps`: a step costs in proportion to H.
+    H heads take `head_steps` / H steps, but at least `min_steps` and at most `steps`: a step
+    costs in proportion to H.
     """
 
     N: int = 30
@@ -35,7 +36,8 @@ class Fig4(Settings):
 class Fig4Map(Settings):
     """Where training converges, crawls or diverges: H against the rate, unit tokens.
 
-    cases: (optimizer, loss, dtype, head counts, rates), each a grid. "gd" has one rate for Q and w.
+    cases: (optimizer, loss, dtype, head counts, rates), each a grid. "gd" has one rate for Q
+    and w.
     """
 
     N: int = 30
@@ -72,9 +74,10 @@ class Fig4Map(Settings):
 class Fig4Stall(Settings):
     """Few heads, given every chance: is a stall a matter of capacity or of optimisation?
 
-    cases: (name, K, head counts). "from zero" starts at w = 0, "random signs" at w ~ N(0, w_spread^2), "near the
-    solution" at the explicit two heads (K <= d), Q and w blurred by relative Gaussian noise of size `blur`. The rate
-    starts at `rate` and halves every `half_life` steps.
+    cases: (name, K, head counts). "from zero" starts at w = 0, "random signs" at w ~ N(0,
+    w_spread^2), "near the solution" at the explicit two heads (K <= d), Q and w blurred by
+    relative Gaussian noise of size `blur`. The rate starts at `rate` and halves every
+    `half_life` steps.
     """
 
     N: int = 30

@@ -30,7 +30,8 @@ def stalls(curve: pd.Series) -> bool:
 
 
 def instability(curve: pd.Series) -> float:
-    """The largest ratio of a loss to the lowest before it; infinite once a loss is. Below `NOISE` counts as `NOISE`."""
+    """The largest ratio of a loss to the lowest before it; infinite once a loss is. Below
+    `NOISE` counts as `NOISE`."""
     kept = curve.clip(lower=NOISE)
     if not kept.map(math.isfinite).all():
         return math.inf
@@ -38,7 +39,8 @@ def instability(curve: pd.Series) -> float:
 
 
 def fig4_small_h_stalls(tables, threshold) -> Outcome:
-    """Share of the runs with H < N that stand still above the minimum; partly, where some do."""
+    """Share of the runs with H < N that stand still above the minimum; partly, where some
+    do."""
     runs = _curves(tables["yang2024/fig4"], "tokens", "seed", "H")
     stalled = [stalls(curve) for (*_, H), curve in runs.items() if H < N]
     share = float(sum(stalled) / len(stalled)) if stalled else math.nan
@@ -48,8 +50,9 @@ def fig4_small_h_stalls(tables, threshold) -> Outcome:
 
 
 def fig4_h_equals_n_converges(tables, threshold) -> Outcome:
-    """Share of neighbours H < H' from H = N on, over seeds and readings of the tokens, in which H' is lower at the last
-    step that all have. Also wanted: no run with H = N stands still. Partly, where only one of both holds.
+    """Share of neighbours H < H' from H = N on, over seeds and readings of the tokens, in which
+    H' is lower at the last step that all have. Also wanted: no run with H = N stands still.
+    Partly, where only one of both holds.
     """
     runs = _curves(tables["yang2024/fig4"], "tokens", "seed", "H")
     runs = {key: curve for key, curve in runs.items() if key[-1] >= N}
@@ -67,7 +70,8 @@ def fig4_h_equals_n_converges(tables, threshold) -> Outcome:
 def fig4_large_h_diverges(tables, threshold) -> Outcome:
     """Largest instability of H = 400 at the paper's rate, over seeds and readings.
 
-    Partly, where H = 400 is unstable only at a rate of the map at which H = N is stable and halves its loss.
+    Partly, where H = 400 is unstable only at a rate of the map at which H = N is stable and
+    halves its loss.
     """
     runs = _curves(tables["yang2024/fig4"], "tokens", "seed", "H")
     worst = max(instability(curve) for key, curve in runs.items() if key[-1] == MANY)
@@ -88,7 +92,8 @@ def fig4_large_h_diverges(tables, threshold) -> Outcome:
 
 
 def fig4_gd_rate_times_heads(tables, threshold) -> Outcome:
-    """Share of the map's gradient-descent runs that are unstable exactly where rate x curvature exceeds 2."""
+    """Share of the map's gradient-descent runs that are unstable exactly where rate x curvature
+    exceeds 2."""
     table = tables["yang2024/fig4-map"]
     table = table[table["optimizer"] == "gd"]
     curvature = table[table["quantity"] == "largest curvature"].set_index(
@@ -102,8 +107,8 @@ def fig4_gd_rate_times_heads(tables, threshold) -> Outcome:
 
 
 def fig4_stall_is_optimisation(tables, threshold) -> Outcome:
-    """Smallest ratio over seeds, two heads and K <= d: final excess loss from the paper's start over that from near the
-    explicit solution, under the same decaying rates.
+    """Smallest ratio over seeds, two heads and K <= d: final excess loss from the paper's start
+    over that from near the explicit solution, under the same decaying rates.
     """
     runs = _curves(tables["yang2024/fig4-stall"], "K", "H", "case", "seed")
     K = min(key[0] for key in runs)

@@ -1,4 +1,5 @@
-"""Lemma 5 measured: the population loss of a table of weights, in closed form and by Monte Carlo."""
+"""Lemma 5 measured: the population loss of a table of weights, in closed form and by Monte
+Carlo."""
 
 import pandas as pd
 import torch

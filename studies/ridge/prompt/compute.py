@@ -1,4 +1,5 @@
-"""What the model knows: one dictionary, one set of shown tokens. Null models; the price of another prompt."""
+"""What the model knows: one dictionary, one set of shown tokens. Null models; the price of
+another prompt."""
 
 import pandas as pd
 import torch
@@ -13,11 +14,12 @@ from iclbook.ridge.training import log_steps, make_optimizer, train
 def one_dictionary(settings, point) -> pd.DataFrame:
     """Columns: seed, predictor, step, prompt, replaced, draw, quantity, value.
 
-    Quantity "excess loss": L - L* on the model's own prompt along gradient descent with one rate, for the
-    "transformer", "frozen attention" (only w trained) and the "free table"; and, at the last step, "frozen
-    attention, w solved". Quantity "loss": L at the last step when the prompt shows its "own" tokens, the same
-    "permuted", or has `replaced` of them exchanged for other dictionary tokens; `draw` numbers the prompts.
-    Beside the predictors above stand the "best" table for that prompt and "zero".
+    Quantity "excess loss": L - L* on the model's own prompt along gradient descent with one
+    rate, for the "transformer", "frozen attention" (only w trained) and the "free table"; and,
+    at the last step, "frozen attention, w solved". Quantity "loss": L at the last step when the
+    prompt shows its "own" tokens, the same "permuted", or has `replaced` of them exchanged for
+    other dictionary tokens; `draw` numbers the prompts. Beside the predictors above stand the
+    "best" table for that prompt and "zero".
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -66,8 +68,9 @@ def one_dictionary(settings, point) -> pd.DataFrame:
 
 
 def other_prompts(N: int, K: int, count: int, generator: torch.Generator):
-    """Yield (prompt, replaced, draw, order): the own prompt, `count` permuted ones, and `count` for each
-    number of replaced tokens up to N (or to K - N, if fewer are left). order: (K,) indices, the prompt's first.
+    """Yield (prompt, replaced, draw, order): the own prompt, `count` permuted ones, and `count`
+    for each number of replaced tokens up to N (or to K - N, if fewer are left). order: (K,)
+    indices, the prompt's first.
     """
     yield "own", 0, 0, torch.arange(K)
     for draw in range(count):

@@ -9,7 +9,8 @@ from iclbook.experiment import Experiment, Settings
 class OneDictionary(Settings):
     """A small model trained to rounding, then shown other prompts; null models beside it.
 
-    prompts: how many prompts are drawn for each number of replaced tokens, and how many permuted ones.
+    prompts: how many prompts are drawn for each number of replaced tokens, and how many
+    permuted ones.
     """
 
     N: int = 6

@@ -7,10 +7,12 @@ SAME = 1e-9  # relative change of the loss that permuting the prompt may cause: 
 
 
 def knows_one_dictionary_only(tables, threshold) -> Outcome:
-    """The largest share over seeds, all shown tokens replaced: (zero - model) / (zero - best) of mean losses.
+    """The largest share over seeds, all shown tokens replaced: (zero - model) / (zero - best)
+    of mean losses.
 
-    1 is as good as the best table for that prompt, 0 as good as predicting zero. Not reproduced either where
-    a model is not trained to its minimum, or where the order of the prompt matters to it.
+    1 is as good as the best table for that prompt, 0 as good as predicting zero. Not reproduced
+    either where a model is not trained to its minimum, or where the order of the prompt matters
+    to it.
     """
     table = tables["yang2024/one-dictionary"]
     model = table[table["predictor"] == "transformer"]

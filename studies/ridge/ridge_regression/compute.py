@@ -1,4 +1,5 @@
-"""Theorem 2 measured: the trained model against ridge regression, and against the error bound."""
+"""Theorem 2 measured: the trained model against ridge regression, and against the error
+bound."""
 
 import math
 from dataclasses import replace
@@ -37,7 +38,8 @@ DOMAINS = (*MOMENTS, "signs", "one basis function")
 
 
 def draw_tasks(domain: str, count: int, m: int, generator: torch.Generator) -> torch.Tensor:
-    """Tasks of a domain, (count, m): the paper's two; entries +-1; or sqrt(m) times a unit vector."""
+    """Tasks of a domain, (count, m): the paper's two; entries +-1; or sqrt(m) times a unit
+    vector."""
     if domain in MOMENTS:
         mean, std = MOMENTS[domain]
         return sample_tasks(count, m, generator=generator, mean=mean, std=std)
@@ -52,7 +54,8 @@ def draw_tasks(domain: str, count: int, m: int, generator: torch.Generator) -> t
 
 
 def energy_bound(domain: str, dictionary: Dictionary, delta: float) -> float:
-    """`label_energy_bound` for a domain. B = sqrt(m); for Gaussian tasks a B that fails with probability delta / 2."""
+    """`label_energy_bound` for a domain. B = sqrt(m); for Gaussian tasks a B that fails with
+    probability delta / 2."""
     m = dictionary.m
     if domain not in MOMENTS:
         return label_energy_bound(dictionary, m**0.5, delta)
@@ -67,22 +70,26 @@ def prompt_only(dictionary: Dictionary) -> Dictionary:
 
 
 def sklearn_ridge(dictionary: Dictionary, y: torch.Tensor) -> torch.Tensor:
-    """Predictions of scikit-learn's ridge with penalty m tau for all K tokens, (count, K), from y: (count, N)."""
+    """Predictions of scikit-learn's ridge with penalty m tau for all K tokens, (count, K), from
+    y: (count, N)."""
     ridge = Ridge(alpha=dictionary.m * dictionary.tau, fit_intercept=False, solver="cholesky")
     ridge.fit(dictionary.Z.T.numpy(), y.T.numpy())
     return torch.from_numpy(ridge.predict(dictionary.features.T.numpy())).T
 
 
 def thm2(settings, point) -> pd.DataFrame:
-    """Columns: seed, step, part, group, level, quantity, value; every part at steps evenly spaced on a log scale.
+    """Columns: seed, step, part, group, level, quantity, value; every part at steps evenly
+    spaced on a log scale.
 
-    training: "excess loss". columns (group "shown", "not shown"; level: quantile over tokens): relative distance of
-    a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of Z or its "complement".
-    spectrum (level: index or quantile): singular values of the table a~, of A ("best table", at step 0), the largest
-    and smallest of B_k (median and smallest over k), and how many tokens a head attends to, exp(entropy).
-    ridge (group: domain): root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to
-    ridge's own. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ - y*^||^2, that of
-    (L - L*) ||Zbar^{-1} y||^2, the high-probability bound, and the share of draws above it.
+    training: "excess loss". columns (group "shown", "not shown"; level: quantile over tokens):
+    relative distance of a~_k from A_k. split: ||P (a~ - A)|| / ||A||, P onto the "row space" of
+    Z or its "complement". spectrum (level: index or quantile): singular values of the table a~,
+    of A ("best table", at step 0), the largest and smallest of B_k (median and smallest over
+    k), and how many tokens a head attends to, exp(entropy). ridge (group: domain):
+    root-mean-square difference from scikit-learn's ridge on tokens not shown, relative to
+    ridge's own. bound (group: domain; level: delta): the (1 - delta) quantile of (1/2K) ||y^ -
+    y*^||^2, that of (L - L*) ||Zbar^{-1} y||^2, the high-probability bound, and the share of
+    draws above it.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -195,11 +202,13 @@ def thm2(settings, point) -> pd.DataFrame:
 def thm2_iterations(settings, point) -> pd.DataFrame:
     """Columns: seed, precision, quantity, value.
 
-    Per precision: the count "promised" by Theorem 1's contraction for the rates of this run, and for the gamma and the
-    step that its proof allows ("theory's own step"; not run); the first step at which the bound falls below the
-    precision when the "measured loss" enters it; the first at which the (1 - delta) quantile of the "measured error"
-    does; NaN where `steps` do not suffice. At precision 0: that gamma, the steps taken, zeta at the start and its
-    minimum along the path, the promised and the smallest measured contraction, the final difference from ridge.
+    Per precision: the count "promised" by Theorem 1's contraction for the rates of this run,
+    and for the gamma and the step that its proof allows ("theory's own step"; not run); the
+    first step at which the bound falls below the precision when the "measured loss" enters it;
+    the first at which the (1 - delta) quantile of the "measured error" does; NaN where `steps`
+    do not suffice. At precision 0: that gamma, the steps taken, zeta at the start and its
+    minimum along the path, the promised and the smallest measured contraction, the final
+    difference from ridge.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -266,11 +275,13 @@ def thm2_iterations(settings, point) -> pd.DataFrame:
 
 
 def thm2_error_bound(settings, point) -> pd.DataFrame:
-    """Columns: seed, instance, quantity, value: left over right side of each inequality, at most 1 where it holds.
+    """Columns: seed, instance, quantity, value: left over right side of each inequality, at
+    most 1 where it holds.
 
-    Sizes, noise and the table's error (of random rank) are drawn anew for each instance. "error, random label": the
-    error bound for labels of a random task; "error, worst label": for the label that makes it tightest. "signal":
-    ||Zbar^{-1} Z^T lambda|| <= ||lambda||. "log moment", "tail": the two steps of the chi-square bound.
+    Sizes, noise and the table's error (of random rank) are drawn anew for each instance.
+    "error, random label": the error bound for labels of a random task; "error, worst label":
+    for the label that makes it tightest. "signal": ||Zbar^{-1} Z^T lambda|| <= ||lambda||. "log
+    moment", "tail": the two steps of the chi-square bound.
     """
     generator = torch.Generator().manual_seed(point["seed"])
     size = lambda low, high=settings.largest: int(
@@ -322,11 +333,13 @@ def thm2_error_bound(settings, point) -> pd.DataFrame:
 
 
 def thm2_noiseless(settings, point) -> pd.DataFrame:
-    """Columns: seed, group, quantity, value: tau = 0 with N >= m, where prediction can be exact.
+    """Columns: seed, group, quantity, value: tau = 0 with N >= m, where prediction can be
+    exact.
 
-    "excess loss"; "error": relative root-mean-square error against the true labels of the tokens not shown; "task
-    error": of the lambda read off the predictions; "table error": ||a~ - A|| / ||A||; "lost part": its share outside
-    the span of the prompt's labels, where training says nothing. Groups: before and after training.
+    "excess loss"; "error": relative root-mean-square error against the true labels of the
+    tokens not shown; "task error": of the lambda read off the predictions; "table error": ||a~
+    - A|| / ||A||; "lost part": its share outside the span of the prompt's labels, where
+    training says nothing. Groups: before and after training.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

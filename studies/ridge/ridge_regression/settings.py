@@ -9,7 +9,8 @@ SEEDS = (0, 1, 2, 3, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class Theorem2(Settings):
-    """One-layer model trained at the paper's size: against ridge, against the bound, column by column."""
+    """One-layer model trained at the paper's size: against ridge, against the bound, column by
+    column."""
 
     N: int = 30
     K: int = 200
@@ -28,7 +29,8 @@ class Theorem2(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Iterations(Settings):
-    """A small model under gradient descent: iterations to a precision, promised and measured."""
+    """A small model under gradient descent: iterations to a precision, promised and
+    measured."""
 
     N: int = 4
     K: int = 8
@@ -54,7 +56,8 @@ class ErrorBound(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Noiseless(Settings):
-    """No label noise and at least as many labels as basis functions: is the template identified?"""
+    """No label noise and at least as many labels as basis functions: is the template
+    identified?"""
 
     N: int = 6
     K: int = 12

@@ -21,7 +21,8 @@ def thm2_ridge_limit(tables, threshold) -> Outcome:
 
 
 def thm2_unseen_tasks(tables, threshold) -> Outcome:
-    """Largest relative difference from ridge on tokens not shown, over seeds and three kinds of new tasks."""
+    """Largest relative difference from ridge on tokens not shown, over seeds and three kinds of
+    new tasks."""
     rows = _at_end(tables["yang2024/thm2"], "ridge", "relative difference").set_index("group")[
         "value"
     ]
@@ -31,7 +32,8 @@ def thm2_unseen_tasks(tables, threshold) -> Outcome:
 def thm2_error_bound(tables, threshold) -> Outcome:
     """Largest ratio of left to right side over all inequalities and instances.
 
-    Also wanted: for every delta, kind of task, step and seed, at most that share of the draws above the bound.
+    Also wanted: for every delta, kind of task, step and seed, at most that share of the draws
+    above the bound.
     """
     ratios, run = tables["yang2024/thm2-error-bound"], tables["yang2024/thm2"]
     shares = run[run["quantity"] == "share above"]
@@ -46,9 +48,9 @@ def thm2_error_bound(tables, threshold) -> Outcome:
 def thm2_iteration_complexity(tables, threshold) -> Outcome:
     """Smallest ratio of promised to measured iterations, over precisions and seeds.
 
-    A precision that was not reached counts against the claim where the promise falls within the steps taken.
-    Also wanted: zeta stays above half its start along every path, as the promise assumes, and every step
-    contracts at least as promised.
+    A precision that was not reached counts against the claim where the promise falls within the
+    steps taken. Also wanted: zeta stays above half its start along every path, as the promise
+    assumes, and every step contracts at least as promised.
     """
     table = tables["yang2024/thm2-iterations"]
     counts = table[table["precision"] > 0].pivot(
@@ -69,15 +71,18 @@ def thm2_iteration_complexity(tables, threshold) -> Outcome:
 
 
 def attention_converges_to_a(tables, threshold) -> Outcome:
-    """Largest relative distance of a column of the trained table from A's, over all K columns and the seeds."""
+    """Largest relative distance of a column of the trained table from A's, over all K columns
+    and the seeds."""
     rows = _at_end(tables["yang2024/thm2"], "columns", "relative distance")
     return at_most(rows["value"].max(skipna=False), threshold)
 
 
 def thm2_noiseless_template(tables, threshold) -> Outcome:
-    """Largest relative error, after training, on tokens not shown and of the template read off them.
+    """Largest relative error, after training, on tokens not shown and of the template read off
+    them.
 
-    Also wanted: the table itself stays at least 0.1 away from A, relatively: predictions converge, weights do not.
+    Also wanted: the table itself stays at least 0.1 away from A, relatively: predictions
+    converge, weights do not.
     """
     table = tables["yang2024/thm2-noiseless"]
     after = table[table["group"] == "after"].set_index("quantity")["value"]

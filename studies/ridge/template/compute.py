@@ -24,11 +24,13 @@ from iclbook.ridge.unseen import IN_DOMAIN, expected_distance, expected_error
 
 
 def lemma4(settings, point) -> pd.DataFrame:
-    """Columns: seed, instance, quantity, value. Sizes, noise and labels are drawn anew for each instance.
+    """Columns: seed, instance, quantity, value. Sizes, noise and labels are drawn anew for each
+    instance.
 
-    "difference": relative, of Lemma 4's template from plain least squares on the sigma points of the shown tokens.
-    "norm", "residual": ratios of that template and the transformer's ridge, turned so that the paper's "underfits"
-    (N < m) and "overfits" (N > m) both read as values of at least 1; absent for N = m.
+    "difference": relative, of Lemma 4's template from plain least squares on the sigma points
+    of the shown tokens. "norm", "residual": ratios of that template and the transformer's
+    ridge, turned so that the paper's "underfits" (N < m) and "overfits" (N > m) both read as
+    values of at least 1; absent for N = m.
     """
     generator = torch.Generator().manual_seed(point["seed"])
     size = lambda: int(torch.randint(1, settings.largest + 1, (), generator=generator))  # noqa: E731
@@ -57,12 +59,13 @@ def lemma4(settings, point) -> pd.DataFrame:
 
 
 def fig3(settings, point) -> pd.DataFrame:
-    """Columns: tau, seed, N, predictor, quantity, value; exact expectations over tasks and label noise.
+    """Columns: tau, seed, N, predictor, quantity, value; exact expectations over tasks and
+    label noise.
 
-    "gap": (1/K) E ||y*^ - y^best||^2, read in three ways: "copied" (both copy the labels that are shown), "fitted"
-    (both ridge templates predict every token), "mixed" (y*^ copies, Lemma 4's template predicts every token).
-    "norm", "residual", "error" of predictors "transformer" (penalty m tau) and "best" (N tau).
-    "smallest singular value" of Z, predictor "prompt".
+    "gap": (1/K) E ||y*^ - y^best||^2, read in three ways: "copied" (both copy the labels that
+    are shown), "fitted" (both ridge templates predict every token), "mixed" (y*^ copies, Lemma
+    4's template predicts every token). "norm", "residual", "error" of predictors "transformer"
+    (penalty m tau) and "best" (N tau). "smallest singular value" of Z, predictor "prompt".
     """
     s, tau, rows = settings, point["tau"], []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -100,8 +103,9 @@ fig3_tau = fig3
 def fig3_trained(settings, point) -> pd.DataFrame:
     """Columns: N, seed, step, quantity, value.
 
-    Of the table a~ at every recorded step: "excess loss"; "gap" to Lemma 4's template, (1/K) times a sum over the
-    tokens not shown; their mean "error" against the truth. At step 0 also "limit gap", "limit error", "best error".
+    Of the table a~ at every recorded step: "excess loss"; "gap" to Lemma 4's template, (1/K)
+    times a sum over the tokens not shown; their mean "error" against the truth. At step 0 also
+    "limit gap", "limit error", "best error".
     """
     s, N = settings, point["N"]
     generator = torch.Generator().manual_seed(point["seed"])
@@ -134,12 +138,14 @@ def fig3_trained(settings, point) -> pd.DataFrame:
 
 
 def fig3_penalties(settings, point) -> pd.DataFrame:
-    """Columns: N, seed, rule, level, quantity, value; over sampled tasks of the domain the model was trained on.
+    """Columns: N, seed, rule, level, quantity, value; over sampled tasks of the domain the
+    model was trained on.
 
-    Rules: "transformer" (m tau), "best" (N tau), "oracle" (the task's own best on the grid, by the truth),
-    "cross-validated" (leave-one-out on the shown labels, scikit-learn). "error" against the truth on tokens not shown,
-    mean over tasks, with its "standard error"; "penalty": quantiles over tasks (level); "transformer errs less": share
-    of the tasks, against "best".
+    Rules: "transformer" (m tau), "best" (N tau), "oracle" (the task's own best on the grid, by
+    the truth), "cross-validated" (leave-one-out on the shown labels, scikit-learn). "error"
+    against the truth on tokens not shown, mean over tasks, with its "standard error";
+    "penalty": quantiles over tasks (level); "transformer errs less": share of the tasks,
+    against "best".
     """
     s, N = settings, point["N"]
     generator = torch.Generator().manual_seed(point["seed"])

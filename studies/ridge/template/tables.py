@@ -16,7 +16,8 @@ def _fig3(tables, predictor, quantity):
 
 
 def lemma4_equivalence(tables, threshold) -> Outcome:
-    """Largest relative difference of ridge with penalty N tau from least squares on the averaged criterion."""
+    """Largest relative difference of ridge with penalty N tau from least squares on the
+    averaged criterion."""
     table = tables["yang2024/lemma4"]
     return at_most(
         table.loc[table["quantity"] == "difference", "value"].max(skipna=False), threshold
@@ -35,7 +36,8 @@ def fig3_gap_vanishes_at_m(tables, threshold) -> Outcome:
 
 
 def fig3_gap_shrinks_towards_m(tables, threshold) -> Outcome:
-    """Share of steps of one in N, towards m, on which the median gap falls; "partly" where it does near m only."""
+    """Share of steps of one in N, towards m, on which the median gap falls; "partly" where it
+    does near m only."""
     gap = _fig3(tables, "copied", "gap").median(axis=1)
     falls = {n: gap[n + (1 if n < m else -1)] < gap[n] for n in gap.index if n != m}
     share = sum(falls.values()) / len(falls)
@@ -46,8 +48,8 @@ def fig3_gap_shrinks_towards_m(tables, threshold) -> Outcome:
 
 
 def fig3_under_and_overfit(tables, threshold) -> Outcome:
-    """Smallest ratio, over N and seeds, in the paper's direction: of norms, best over transformer for N < m and
-    the inverse for N > m; of residuals, the other way round.
+    """Smallest ratio, over N and seeds, in the paper's direction: of norms, best over
+    transformer for N < m and the inverse for N > m; of residuals, the other way round.
 
     Also wanted: no ratio below 1, rounding aside, on random instances.
     """
@@ -65,13 +67,15 @@ def fig3_under_and_overfit(tables, threshold) -> Outcome:
 
 
 def fig3_transformer_errs_less(tables, threshold) -> Outcome:
-    """Largest ratio of the transformer's expected true error to the best template's, over seeds and N except m."""
+    """Largest ratio of the transformer's expected true error to the best template's, over seeds
+    and N except m."""
     ratio = _fig3(tables, "transformer", "error") / _fig3(tables, "best", "error")
     return at_most(ratio.drop(m).max(axis=None, skipna=False), threshold)
 
 
 def fig3_trained_models(tables, threshold) -> Outcome:
-    """Largest difference, over prompt lengths and seeds, of the trained model's gap from its closed form."""
+    """Largest difference, over prompt lengths and seeds, of the trained model's gap from its
+    closed form."""
     table = tables["yang2024/fig3-trained"]
     value = table.set_index(["quantity", "step", "N", "seed"])["value"].sort_index()
     gap, limit = value["gap", table["step"].max()], value["limit gap", 0]

@@ -23,10 +23,12 @@ DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 def fig2a(settings, point) -> pd.DataFrame:
     """Columns: loss, tokens, seed, step, predictor, domain, quantity, value.
 
-    Predictor "transformer" at every recorded step; at step 0 also the fixed ones: "ridge" (the limit y*^ of Theorem 2),
-    "best linear" (of each domain), "zero", and for the batch loss "pool optimum" (least squares on the pool).
-    Quantities: "excess loss" (L - L*, domain "training"), "distance" to y*^ and "error" against the true labels of
-    the tokens not shown, each as "... sampled" over the test tasks and "... expected" in closed form.
+    Predictor "transformer" at every recorded step; at step 0 also the fixed ones: "ridge" (the
+    limit y*^ of Theorem 2), "best linear" (of each domain), "zero", and for the batch loss
+    "pool optimum" (least squares on the pool).
+    Quantities: "excess loss" (L - L*, domain "training"), "distance" to y*^ and "error" against
+    the true labels of the tokens not shown, each as "... sampled" over the test tasks and "...
+    expected" in closed form.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])

@@ -20,9 +20,11 @@ def _at_end(run):
 
 
 def fig2a_losses_fall_together(tables, threshold) -> Outcome:
-    """Largest relative distance of the sampled inference losses from their closed forms, over steps and seeds.
+    """Largest relative distance of the sampled inference losses from their closed forms, over
+    steps and seeds.
 
-    Also wanted: at every step the in-domain form is 2 (L - L*), and the out-of-domain one is at least 4 times it.
+    Also wanted: at every step the in-domain form is 2 (L - L*), and the out-of-domain one is at
+    least 4 times it.
     """
     wide = _run(tables).pivot(
         index=["seed", "step"], columns=["domain", "quantity"], values="value"
@@ -47,9 +49,11 @@ def fig2a_losses_fall_together(tables, threshold) -> Outcome:
 
 
 def fig2a_unseen_tasks(tables, threshold) -> Outcome:
-    """Largest ratio, over seeds and domains, of the final error on tokens not shown to the best linear predictor's.
+    """Largest ratio, over seeds and domains, of the final error on tokens not shown to the best
+    linear predictor's.
 
-    Partly, where every error is at least below half that of predicting zero and the median seed within the threshold.
+    Partly, where every error is at least below half that of predicting zero and the median seed
+    within the threshold.
     """
     ratios, median, halves = [], [], []
     for domain in DOMAINS:

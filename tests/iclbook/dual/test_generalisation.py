@@ -12,7 +12,8 @@ from iclbook.errors import InputError
 
 
 def pool(seed, size=60, d=3, d_v=2):
-    """Keys through explicit features, so that a Gram-free answer exists: phi (P, d_r), kernel, values."""
+    """Keys through explicit features, so that a Gram-free answer exists: phi (P, d_r), kernel,
+    values."""
     g = gen(seed)
     keys = vectors((size, d), 0.8, g) * torch.rand(size, 1, generator=g, dtype=torch.float64)
     phi = log_positive_features(keys, draw_directions(7, d, generator=g)).exp()
@@ -82,7 +83,8 @@ def test_bound_holds_for_a_bounded_softmax_pool():
         )
         assert (gaps > bound["bound"]).double().mean() <= 0.05
         assert gaps.mean() <= bound["rms"] * (1 + 4 * gaps.std() / gaps.mean() / math.sqrt(500))
-    # unit vectors and values: rho = 1, kappa^2 = e, so the bound is a formula anyone can evaluate
+    # unit vectors and values: rho = 1, kappa^2 = e, so the bound is a formula anyone can
+    # evaluate
     wanted = 2 * math.sqrt(math.e / 30) * (1 + math.sqrt(math.log(20) / 2))
     assert math.isclose(bound["bound"], wanted, rel_tol=1e-12)
 

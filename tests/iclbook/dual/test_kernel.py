@@ -169,7 +169,8 @@ def test_orthogonal_directions_are_orthogonal_in_blocks_and_gaussian():
 
 
 def test_trigonometric_features_agree_with_sklearn():
-    """A cosine sampler, averaged over the phases b and b + pi/2, is the cosine-sine pair without a phase."""
+    """A cosine sampler, averaged over the phases b and b + pi/2, is the cosine-sine pair
+    without a phase."""
     x, y = vectors((6, 3), 0.8, gen(16)), vectors((4, 3), 1.3, gen(17))
     sampler = RBFSampler(gamma=0.5, n_components=25, random_state=0).fit(x.numpy())
     grams = []

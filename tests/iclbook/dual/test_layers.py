@@ -72,7 +72,8 @@ def test_pytorchs_whole_layer_is_one_step_on_frozen_maps(activation, norm_first,
 
 
 def test_frozen_maps_are_exact_at_their_point_and_wrong_elsewhere():
-    """Gates and deviations belong to one answer: the frozen map is no substitute for the block."""
+    """Gates and deviations belong to one answer: the frozen map is no substitute for the
+    block."""
     x, other = vectors((5, 6), 1.0, gen(3)), vectors((5, 6), 1.0, gen(4))
     first, second, norm = (
         nn.Linear(6, 9).double(),
@@ -123,7 +124,8 @@ def test_a_stack_of_attention_is_a_sequence_of_trained_models(
 
 
 def test_without_a_causal_mask_the_demonstrations_learn_of_the_query():
-    """The second layer's training pairs depend on the query, unless a causal mask forbids it."""
+    """The second layer's training pairs depend on the query, unless a causal mask forbids
+    it."""
     layer = SelfAttention(4, 3, 1, generator=gen(7), dtype=torch.float64)
     tokens = vectors((6, 4), 1.0, gen(8))
     other = torch.cat([tokens[:-1], vectors((1, 4), 1.0, gen(9))])

@@ -26,7 +26,8 @@ def causal(n):
 
 
 def self_prompt(prompt):
-    """Every token a query: queries with the keys' shapes, and random norms up to the query's."""
+    """Every token a query: queries with the keys' shapes, and random norms up to the
+    query's."""
     keys, values, query, g = prompt
     queries = vectors(keys.shape, query.norm(dim=-1).max().item(), g)
     return queries, keys, values, g
@@ -42,7 +43,8 @@ def random_mask(n, g, batch=()):
 
 
 def size(queries, keys, values, mask=None):
-    """The scale of rounding: attention over |v|, times 10 since modified weights may exceed 1."""
+    """The scale of rounding: attention over |v|, times 10 since modified weights may exceed
+    1."""
     return 10 * (attention(queries, keys, values.abs(), mask) + values.abs().amax())
 
 
@@ -81,7 +83,8 @@ def test_each_closed_form_is_the_step_of_its_dual_model(prompt, alpha, beta, r, 
 @EXAMPLES
 @given(prompts(batches=((),)), ALPHAS, BETAS, st.integers(1, 8))
 def test_the_closed_form_is_one_autograd_step_on_the_modified_loss(prompt, alpha, beta, r):
-    """An explicit W in the kernel's own feature space: phi = rows of a square root of the kernel matrix."""
+    """An explicit W in the kernel's own feature space: phi = rows of a square root of the
+    kernel matrix."""
     keys, values, query, _ = prompt
     keys, query = keys / 20, query / 20
     n, eta = len(keys) - 1, 0.8
@@ -235,7 +238,8 @@ def test_augment_is_the_identity_at_c_zero_and_nonlinear_beyond():
 
 
 def test_augmented_layer_is_its_formula():
-    """softmax(g2(W_K H)^T W_Q h_q / sqrt(d)) on g1(W_V H): g2 acts before the scale, and on keys only."""
+    """softmax(g2(W_K H)^T W_Q h_q / sqrt(d)) on g1(W_V H): g2 acts before the scale, and on
+    keys only."""
     g1, g2 = (
         Augment(4, 0.7, hidden=5, generator=gen(s), dtype=torch.float64) for s in (20, 21)
     )
@@ -271,7 +275,8 @@ def test_padded_prompt_equals_the_short_prompt():
 
 
 def test_biases_are_a_constant_coordinate():
-    """Weights with biases, as in pretrained layers, need no other identity: the functions take q, k, v."""
+    """Weights with biases, as in pretrained layers, need no other identity: the functions take
+    q, k, v."""
     peer = torch.nn.MultiheadAttention(6, 2, batch_first=True, dtype=torch.float64)
     for p in peer.parameters():
         torch.nn.init.normal_(p, generator=gen(16))

@@ -29,7 +29,8 @@ def features(keys, query, g, d_r=12):
 
 
 def exact_start(keys, values, query, eta=1.0):
-    """The twin before training, for the query's exact softmax attention; keys and values (..., N + 1, .)."""
+    """The twin before training, for the query's exact softmax attention; keys and values (...,
+    N + 1, .)."""
     scores = query @ keys.mT  # (..., 1, N + 1)
     shift = scores.amax(-1, keepdim=True)
     D = (scores - shift).exp().sum((-2, -1))
@@ -93,7 +94,8 @@ def test_single_steps_reach_attention_at_the_last_demonstration_in_any_order(pro
 
 
 def test_small_full_steps_close_the_error_linearly():
-    """The other reading of the axis: t full steps of rate eta / N leave (1 - t / N)^2 of the first error."""
+    """The other reading of the axis: t full steps of rate eta / N leave (1 - t / N)^2 of the
+    first error."""
     keys, values, query = (
         vectors((16, 5), 1.0, gen(0)),
         vectors((16, 3), 1.0, gen(1)),
@@ -131,7 +133,8 @@ def test_the_step_is_the_gradient_of_the_loss(prompt, alpha, eta, part):
 @EXAMPLES
 @given(prompts(batches=((), (3,))), st.floats(-0.5, 1.5))
 def test_the_twin_follows_the_model_step_by_step(prompt, alpha):
-    """The same linear kernel with and without features: outputs, norms and losses agree after every step."""
+    """The same linear kernel with and without features: outputs, norms and losses agree after
+    every step."""
     keys, values, query, g = prompt
     keys, query = keys / 20, query / 20
     D = 1 + torch.rand(keys.shape[:-2], generator=g, dtype=torch.float64)
@@ -181,7 +184,8 @@ def test_the_twin_predicts_what_kernel_ridge_predicts():
     torch.testing.assert_close(
         twin(queries), torch.from_numpy(peer.predict(cross.numpy())), rtol=1e-10, atol=1e-12
     )
-    # Attention's step is kernel ridge in the limit of a strong penalty: penalty * coefficients -> values.
+    # Attention's step is kernel ridge in the limit of a strong penalty: penalty * coefficients
+    # -> values.
     far = KernelRidge(alpha=1e9, kernel="precomputed").fit(gram.numpy(), values.numpy())
     step = KernelDualModel.start(keys[:1], 0 * values[:1], D).step(keys, values)
     torch.testing.assert_close(

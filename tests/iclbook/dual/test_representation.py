@@ -96,7 +96,8 @@ def test_mean_share_at_the_ends_and_as_one_less_the_scatter():
 
 
 def test_negatives_growth_against_monte_carlo():
-    """Values with covariance `gram` over the tokens: the mean ratio within 5 standard errors."""
+    """Values with covariance `gram` over the tokens: the mean ratio within 5 standard
+    errors."""
     n, draws = 9, 40_000
     root, keys = (torch.randn(n, d, generator=gen(21 + d), dtype=torch.float64) for d in (n, 3))
     gram, kernel = root @ root.T, softmax_kernel(keys, keys)

@@ -1,4 +1,5 @@
-"""What one layer can reach: closed forms by Monte Carlo, features against attention, peers against scikit-learn."""
+"""What one layer can reach: closed forms by Monte Carlo, features against attention, peers
+against scikit-learn."""
 
 import numpy as np
 import pytest

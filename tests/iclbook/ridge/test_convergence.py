@@ -1,4 +1,5 @@
-"""Theorem 1: derivatives against autograd, constants against brute force, claims against false data."""
+"""Theorem 1: derivatives against autograd, constants against brute force, claims against false
+data."""
 
 import math
 from dataclasses import replace
@@ -138,7 +139,8 @@ def test_rule_against_its_formulas():
     C0, sigma = rule.zeta, torch.linalg.matrix_norm(loss.covariance, 2).sqrt().item()
     assert rule.sigma == pytest.approx(sigma) and rule.radius == pytest.approx(1)
     assert rule.excess == pytest.approx(loss(0 * loss.target)[0].item()) and rule.K == 5
-    # At the smallest gamma the ball's radius D = W / gamma moves B by just (1 - 1/sqrt 2) sqrt(zeta_0).
+    # At the smallest gamma the ball's radius D = W / gamma moves B by just (1 - 1/sqrt 2)
+    # sqrt(zeta_0).
     D = rule.w_bound / rule.gamma
     assert sigma * D / 2**0.5 == pytest.approx((1 - 0.5**0.5) * C0**0.5, rel=1e-12)
     # D = sqrt(8 (L - L*) / mu).
@@ -276,7 +278,8 @@ def test_descent_that_diverges_or_runs_out_gives_nan():
     assert math.isnan(steps) and len(curve) == 31
 
 
-# -- claims on data that make them true and false ---------------------------------------------------------------------
+# -- claims on data that make them true and false
+# ---------------------------------------------------------------------
 
 
 def verdict(name, **tables):

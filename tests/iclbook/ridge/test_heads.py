@@ -1,4 +1,5 @@
-"""Heads against scipy, numpy and autograd; Proposition 1's cases; the chapter's claims against false data."""
+"""Heads against scipy, numpy and autograd; Proposition 1's cases; the chapter's claims against
+false data."""
 
 import numpy as np
 import pandas as pd
@@ -217,7 +218,8 @@ def two_heads_table(excess=1e-25):
 
 
 def prop1_table(N=3, **worse):
-    """Ranks of two draws at H = 2, 3, 6; `worse` lowers (or raises) the last draw of a kind of tokens by so much."""
+    """Ranks of two draws at H = 2, 3, 6; `worse` lowers (or raises) the last draw of a kind of
+    tokens by so much."""
     rows = []
     for tokens, rank in (("unit", N), ("signs", N), ("equal", N - 1)):
         for draw in (0, 1):

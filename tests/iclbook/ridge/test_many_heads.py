@@ -1,4 +1,5 @@
-"""Figure 4's experiments: same dictionaries, curvature against autograd, divergence recorded, starts as named."""
+"""Figure 4's experiments: same dictionaries, curvature against autograd, divergence recorded,
+starts as named."""
 
 import math
 

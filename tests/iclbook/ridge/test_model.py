@@ -1,4 +1,5 @@
-"""The one-layer model against PyTorch's attention, autograd and differences; null models against scipy."""
+"""The one-layer model against PyTorch's attention, autograd and differences; null models
+against scipy."""
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def make(N=4, K=9, d=5, m=3, tau=0.3, H=6, seed=0, **kwargs):
 
 
 def attention_with_torch(dictionary, model):
-    """softmax(V^T Q_h v_k) by torch: queries Q_h v_k, keys v_n, unit vectors as values, (N, H, K)."""
+    """softmax(V^T Q_h v_k) by torch: queries Q_h v_k, keys v_n, unit vectors as values, (N, H,
+    K)."""
     queries = torch.einsum("dhe,ek->hkd", model.Q, dictionary.tokens)  # (H, K, d)
     keys = dictionary.V.T.expand(len(queries), -1, -1)  # (H, N, d)
     values = torch.eye(dictionary.N, dtype=keys.dtype).expand(len(queries), -1, -1)  # (H, N, N)
@@ -184,7 +186,8 @@ def test_gradient_descent_on_a_free_table_finds_scipys_minimum():
 
 @pytest.mark.parametrize("H", [2, 6])
 def test_frozen_attention_gets_the_least_squares_w(H):
-    """H = 2 < N leaves a residual, so that the weighting by Zbar matters; H = 6 > N fits, with least norm."""
+    """H = 2 < N leaves a residual, so that the weighting by Zbar matters; H = 6 > N fits, with
+    least norm."""
     dictionary, model = make(H=H)
     loss = PopulationLoss.of(dictionary)
     S = model.attention().detach()

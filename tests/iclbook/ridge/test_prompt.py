@@ -1,4 +1,5 @@
-"""Dictionaries, tasks, labels: bad input is refused, moments match Monte Carlo, token readings agree."""
+"""Dictionaries, tasks, labels: bad input is refused, moments match Monte Carlo, token readings
+agree."""
 
 import math
 

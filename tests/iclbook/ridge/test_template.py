@@ -1,4 +1,5 @@
-"""Lemma 4 and Figure 3 against Monte Carlo, scipy and scikit-learn; their claims against false data."""
+"""Lemma 4 and Figure 3 against Monte Carlo, scipy and scikit-learn; their claims against false
+data."""
 
 import numpy as np
 import pandas as pd

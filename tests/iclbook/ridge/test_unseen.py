@@ -1,4 +1,5 @@
-"""Expected errors against Monte Carlo; training against autograd's own optimiser; Figure 2a's claims against false data."""
+"""Expected errors against Monte Carlo; training against autograd's own optimiser; Figure 2a's
+claims against false data."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,5 @@
-"""Claims of the chapter on the softmax kernel say no to false data; its experiments are what they say."""
+"""Claims of the chapter on the softmax kernel say no to false data; its experiments are what
+they say."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,8 @@ def variance_table(**changes):
 
 
 def error_table(slopes=(), beyond=-0.3):
-    """Power laws, -1 for MSE and -1/2 for MAE unless `slopes` says otherwise; shallow beyond a mean of 1."""
+    """Power laws, -1 for MSE and -1/2 for MAE unless `slopes` says otherwise; shallow beyond a
+    mean of 1."""
     slopes, rows = dict(slopes), []
     for size in (0.25, 1.0, 4.0):
         for features in ("iid", "orthogonal", "trigonometric"):

@@ -1,4 +1,5 @@
-"""Experiments of the chapter *Whole layers, many layers*, and its claims on true and false tables."""
+"""Experiments of the chapter *Whole layers, many layers*, and its claims on true and false
+tables."""
 
 from dataclasses import replace
 
@@ -117,7 +118,8 @@ def test_a_stack_above_the_threshold_is_partly_reproduced_only_where_rounding_ex
 
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_single_steps_show_one_token_at_a_time(is_causal):
-    """Against attention's own weights: after t steps a query has its own token and the first t others that it sees."""
+    """Against attention's own weights: after t steps a query has its own token and the first t
+    others that it sees."""
     g, M = gen(0), 6
     queries, keys = (vectors((2, M, 3), 2.0, g) for _ in range(2))
     values = torch.randn(2, M, 4, generator=g, dtype=torch.float64)
@@ -147,7 +149,8 @@ def test_all_blocks_end_at_the_layers_output(tables):
 
 
 def test_a_constant_belongs_to_the_frozen_map(tables):
-    """Before the first step the dual model's error is the demonstrations' part alone: the definition of the unit."""
+    """Before the first step the dual model's error is the demonstrations' part alone: the
+    definition of the unit."""
     start = tables[STEPS].query("step == 0 and quantity == 'frozen, mean'")
     np.testing.assert_allclose(start["value"], 1, rtol=1e-12)
 

@@ -1,4 +1,5 @@
-"""The claims of *Modified attention* on tables where they hold, and on tables where they do not."""
+"""The claims of *Modified attention* on tables where they hold, and on tables where they do
+not."""
 
 import itertools
 
@@ -70,7 +71,8 @@ def test_another_modifications_error_does_not_count():
 
 
 def weights(gain=0.5, share=0.1):
-    """Outputs of plain attention and of two negatives for two seeds; the second seed's last one is given."""
+    """Outputs of plain attention and of two negatives for two seeds; the second seed's last one
+    is given."""
     rows = []
     for seed, (modification, strength, r) in itertools.product(
         (0, 1), (("plain", 0.0, 0), ("negative", 0.5, 3), ("negative", 1.0, 15))

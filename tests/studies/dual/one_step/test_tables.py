@@ -1,4 +1,5 @@
-"""Experiments of the chapter *One attention layer is one gradient step*, and its claims on true and false tables."""
+"""Experiments of the chapter *One attention layer is one gradient step*, and its claims on true
+and false tables."""
 
 import itertools
 from dataclasses import replace
@@ -92,7 +93,8 @@ def test_features_measured_against_exact_attention_do_not_reach_zero(tables):
 
 
 def test_the_error_is_that_of_the_attention_layer_itself(tables):
-    """Step 0 by hand: with nothing shown, what is missing is the demonstrations' part of the layer's output."""
+    """Step 0 by hand: with nothing shown, what is missing is the demonstrations' part of the
+    layer's output."""
     s, g = find(FIG3).quick, gen(0)
     tokens, labels = sample_prompts(40, s.N, s.d, generator=g, dtype=torch.float64)
     layer = SelfAttention(s.d + 1, s.d_o, generator=g, output=False).double()

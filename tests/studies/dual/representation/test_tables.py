@@ -1,4 +1,5 @@
-"""The claims of *A representation-learning problem* on true data, on false data, and on broken code."""
+"""The claims of *A representation-learning problem* on true data, on false data, and on broken
+code."""
 
 import itertools
 
@@ -173,7 +174,8 @@ def test_the_claims_fail_on_broken_code(monkeypatch):
 
 
 def test_negatives_reach_the_learned_targets_run():
-    """All demonstrations as negatives centre the targets: fixed targets then lose their common direction."""
+    """All demonstrations as negatives centre the targets: fixed targets then lose their common
+    direction."""
     table = small_run("learned-targets")["ren2024/learned-targets"]
     fixed = table[(table["targets"] == "fixed") & (table["step"] == table["step"].max())]
     share = fixed[fixed["quantity"] == "mean share of directions"].pivot(

@@ -1,4 +1,5 @@
-"""The claims of *Does it help?* and *Further tasks* on tables where they hold, and on tables where they do not."""
+"""The claims of *Does it help?* and *Further tasks* on tables where they hold, and on tables
+where they do not."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ def table(
     scales=(0.9, -1.6),
     losses=(2.3, 2.0),
 ):
-    """Final losses with the given gains (5 % for all by default), and dual errors of 3 steps."""
+    """Final losses with the given gains (5 % for all by default), and dual errors of 3
+    steps."""
     rows, noise = [], np.random.default_rng(0)
     for seed in range(seeds):
         for family, setting in SETTINGS:

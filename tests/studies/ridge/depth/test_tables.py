@@ -1,4 +1,5 @@
-"""The checks of *Does depth change the story?* on invented runs: true ones and ones that make each claim false."""
+"""The checks of *Does depth change the story?* on invented runs: true ones and ones that make
+each claim false."""
 
 import numpy as np
 import pandas as pd

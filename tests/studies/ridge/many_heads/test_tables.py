@@ -1,4 +1,5 @@
-"""The checks of *How many heads?* on invented curves: true ones and ones that make each claim false."""
+"""The checks of *How many heads?* on invented curves: true ones and ones that make each claim
+false."""
 
 import math
 
