@@ -97,7 +97,10 @@ class Claim:
         for name, result in read.items():
             found = faults(find(name), result.settings, result.tables)
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
-        return self.outcome(read)
+        try:
+            return self.outcome(read)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise InputError(f"{self.id}: its check cannot read these tables ({error})") from None
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
         """What the check says of results, whether or not they are complete."""

@@ -1,24 +1,30 @@
 """Null models: what else reaches the same table of weights, and what that says about attention
 (ours)."""
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable, Iterator
 
-from iclbook.errors import require_shape, require_sizes
+import torch
+from torch import Tensor, nn
+
+from iclbook.errors import require_shape
+from iclbook.training import descend
 
 
 def free_table_descent(
-    loss, shape: tuple[int, int], rate: float, steps: int, dtype=torch.float64
-):
-    """Yield (step, table) of gradient descent on a free N x K table of weights, from zero.
+    loss, table: nn.Parameter, rate: float, steps: int, *, at: Iterable[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Gradient descent on a free table of weights, (N, K), in place; yields (step, table) for the
+    steps in `at`.
 
     loss: table -> (value, gradient), such as `PopulationLoss`. The problem is convex.
     """
-    require_sizes(N=shape[0], K=shape[1])
-    table = torch.zeros(shape, dtype=dtype)  # (N, K)
-    for step in range(steps + 1):
-        yield step, table
-        table = table - rate * loss(table)[1]
+
+    def gradient() -> Tensor:
+        value, table.grad = loss(table.detach())
+        return value
+
+    for step in descend(gradient, torch.optim.SGD([table], lr=rate), steps, at=at):
+        yield step, table.detach()
 
 
 def frozen_attention_weights(attention: Tensor, target: Tensor, covariance: Tensor) -> Tensor:

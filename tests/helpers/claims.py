@@ -46,3 +46,11 @@ def outcome(claim_id: str, tables: dict[str, dict[str, pd.DataFrame]], **setting
         for name, named in tables.items()
     }
     return CLAIMS[claim_id].outcome(results)
+
+
+def verdict_after(claim_id: str, experiment: str, **changes) -> str:
+    """The verdict on the stored results after `changes[table]` was applied to tables of one
+    experiment."""
+    results = stored(claim_id)
+    results[experiment] = altered(results[experiment], **changes)
+    return verdict(claim_id, results)

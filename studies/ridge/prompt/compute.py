@@ -8,18 +8,15 @@ from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.null_models import free_table_descent, frozen_attention_weights
 from iclbook.ridge.population_loss import PopulationLoss, minimal_loss
 from iclbook.ridge.prompt import sample_dictionary
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 
 
-def one_dictionary(settings, point) -> pd.DataFrame:
-    """Columns: seed, predictor, step, prompt, replaced, draw, quantity, value.
+def one_dictionary(settings, point) -> dict[str, pd.DataFrame]:
+    """Gradient descent with one rate on the transformer, on frozen attention (only w trained)
+    and on a free table of weights; then the trained models on other prompts.
 
-    Quantity "excess loss": L - L* on the model's own prompt along gradient descent with one
-    rate, for the "transformer", "frozen attention" (only w trained) and the "free table"; and,
-    at the last step, "frozen attention, w solved". Quantity "loss": L at the last step when the
-    prompt shows its "own" tokens, the same "permuted", or has `replaced` of them exchanged for
-    other dictionary tokens; `draw` numbers the prompts. Beside the predictors above stand the
-    "best" table for that prompt and "zero".
+    Beside them stand frozen attention with w solved, the best table for each prompt, and zero.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -27,28 +24,25 @@ def one_dictionary(settings, point) -> pd.DataFrame:
     loss, at = PopulationLoss.of(dictionary), log_steps(s.steps)
     model = MultiHeadAttention(dictionary, s.H, generator=generator)
     frozen = MultiHeadAttention(dictionary, s.H, generator=generator)
-    rows = []
+    parameters = torch.nn.Parameter(torch.zeros_like(loss.target))  # (N, K), the free table
+    training = []
 
-    def recorder(predictor: str):
-        def record(step: int, table: torch.Tensor) -> None:
-            rows.append((predictor, step, "own", 0, 0, "excess loss", loss(table)[0].item()))
+    def follow(predictor: str, run) -> None:
+        for step, table in run:
+            training.append((predictor, step, loss(table)[0].item()))
 
-        return record
-
-    for step, free in free_table_descent(loss, (s.N, s.K), s.rate, s.steps):
-        if step in at:
-            recorder("free table")(step, free)
-    train(
-        model, loss, make_optimizer(model, "gd", s.rate), s.steps, recorder("transformer"), at
-    )
+    follow("free table", free_table_descent(loss, parameters, s.rate, s.steps, at=at))
+    run = train(model, loss, make_optimizer(model, "gd", s.rate), s.steps, at=at)
+    follow("transformer", run)
     only_w = make_optimizer(frozen, "gd", s.rate, freeze_Q=True)
-    train(frozen, loss, only_w, s.steps, recorder("frozen attention"), at)
+    follow("frozen attention", train(frozen, loss, only_w, s.steps, at=at))
     with torch.no_grad():
-        frozen.w.copy_(
-            frozen_attention_weights(frozen.attention(), loss.target, loss.covariance)
-        )
-        recorder("frozen attention, w solved")(s.steps, frozen())
+        attention = frozen.attention()  # (N, H, K)
+        frozen.w.copy_(frozen_attention_weights(attention, loss.target, loss.covariance))
+        solved = loss(frozen())[0].item()
 
+    prompts = []
+    free = parameters.detach()
     for prompt, replaced, draw, order in other_prompts(s.N, s.K, s.prompts, generator):
         other = dictionary.reordered(order)
         L = PopulationLoss.of(other)
@@ -62,9 +56,13 @@ def one_dictionary(settings, point) -> pd.DataFrame:
             }
         for predictor, table in tables.items():
             value = (minimal_loss(other) + L(table)[0]).item()
-            rows.append((predictor, s.steps, prompt, replaced, draw, "loss", value))
-    columns = ["predictor", "step", "prompt", "replaced", "draw", "quantity", "value"]
-    return pd.DataFrame(rows, columns=columns)
+            prompts.append((predictor, prompt, replaced, draw, value))
+    columns = ["predictor", "prompt", "replaced", "draw", "loss"]
+    return {
+        "training": pd.DataFrame(training, columns=["predictor", "step", "excess_loss"]),
+        "solved": pd.DataFrame([{"excess_loss": solved}]),
+        "prompts": pd.DataFrame(prompts, columns=columns),
+    }
 
 
 def other_prompts(N: int, K: int, count: int, generator: torch.Generator):
