@@ -100,7 +100,9 @@ class Claim:
         try:
             return self.outcome(read)
         except (KeyError, ValueError, IndexError, TypeError) as error:
-            raise InputError(f"{self.id}: its check cannot read these tables ({error})") from None
+            raise InputError(
+                f"{self.id}: its check cannot read these tables ({error})"
+            ) from None
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
         """What the check says of results, whether or not they are complete."""

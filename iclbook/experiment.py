@@ -113,7 +113,8 @@ class Table:
 
     keys: the columns that name a row, `seed` among them; the keys of the sweep's points lead by
     themselves.
-    measures: column name -> Measure. levels: key -> every value that it takes in each point,
+    measures: column name -> Measure. levels: key -> every value that it takes in each point, or
+    the name of the setting that holds them,
     for keys that the settings do not list. decided: key -> relative tolerance, for a number
     that the data decide, such as the step at which a curve crosses a line: rows are matched in
     order where no equal key is found. ragged: seeds may have different rows (such as trials
@@ -122,7 +123,7 @@ class Table:
 
     keys: tuple[str, ...]
     measures: dict[str, Measure]
-    levels: dict[str, tuple] = field(default_factory=dict)
+    levels: dict[str, tuple | str] = field(default_factory=dict)
     decided: dict[str, float] = field(default_factory=dict)
     ragged: bool = False
 

@@ -58,6 +58,7 @@ def faults(
                 f"{label}: no row for {_named(lacking.iloc[0])} ({len(lacking)} points)"
             )
         for key, levels in declared.levels.items():
+            levels = getattr(settings, levels) if isinstance(levels, str) else levels
             held = table.groupby(keys, sort=False)[key].agg(set)
             if any(set(levels) != each for each in held):
                 found.append(f"{label}: {key} does not take every declared level, and no other")

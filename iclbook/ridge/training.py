@@ -65,7 +65,8 @@ def train(
 
     Gradients are the closed form of `MultiHeadAttention.set_gradient`: no graph is built.
     """
-    seen = []  # (attention, table) of a step that was looked at, so that it is not computed twice
+    # (attention, table) of a step that was looked at, so that it is not computed twice
+    seen = []
 
     def forward() -> tuple[Tensor, Tensor]:
         attention = model.attention()  # (N, H, K)

@@ -14,7 +14,8 @@ from iclbook.ridge.convergence import TheoryRule, conditioning, frozen_curve, we
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import sample_dictionary
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 from studies.ridge.convergence.inequalities import model_pairs, softmax_pairs
 
 CHUNK = 50  # steps between two looks at the stop rule

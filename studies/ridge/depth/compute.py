@@ -21,7 +21,7 @@ from iclbook.ridge.population_loss import Batches, PopulationLoss, optimal_weigh
 from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.ridge_regression import ridge_coefficients
 from iclbook.ridge.template import ridge_table
-from iclbook.ridge.training import log_steps
+from iclbook.training import log_steps
 from iclbook.ridge.unseen import IN_DOMAIN, OUT_OF_DOMAIN, best_linear
 
 DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}

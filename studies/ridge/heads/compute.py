@@ -1,6 +1,7 @@
 """What heads buy, measured: one head against its lower bound, explicit heads, and how well
 random heads span."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -11,30 +12,24 @@ from iclbook.ridge import heads
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, label_covariance
 from iclbook.ridge.prompt import sample_dictionary
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 
 
-def one_head(settings, point) -> pd.DataFrame:
-    """Columns: K, w_start, seed, start, step, quantity, value; the last step is where the stop
-    rule ended.
-
-    Quantities: "excess loss"; "bound, trained signs" (the lower bound for the signs that w has
-    then); "share of best signs" and "share of first signs" (tokens whose w has the sign of the
-    bound, of the first look). At step 0 also "bound" (the better sign of every token) and, for
-    K <= d, "explicit Q" (the excess of the head that attains it).
-    """
+def one_head(settings, point) -> dict[str, pd.DataFrame]:
+    """Train one head until its rate has fallen; beside it the lower bound and, for K <= d, the
+    head that attains it."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     dictionary = sample_dictionary(s.N, point["K"], s.d, s.m, s.tau, generator=generator)
     loss = PopulationLoss.of(dictionary)
-    fits, losses = heads.one_signed_fits(loss)
+    fits, losses = heads.one_signed_fits(loss)  # (2, N, K), (2, K)
     best = losses.argmin(dim=0)  # (K,)
-    rows = [(0, "bound", losses.min(dim=0).values.mean().item())]
+    bounds = {"bound": losses.min(dim=0).values.mean().item(), "explicit_Q": math.nan}
     if point["K"] <= s.d:
         with torch.no_grad():
-            rows.append(
-                (0, "explicit Q", loss(heads.best_one_head_model(dictionary)())[0].item())
-            )
+            explicit = heads.best_one_head_model(dictionary)()  # (N, K)
+            bounds["explicit_Q"] = loss(explicit)[0].item()
 
     generator.manual_seed(1000 * (1 + point["seed"]) + point["start"])
     model = MultiHeadAttention(dictionary, 1, generator=generator)
@@ -45,92 +40,71 @@ def one_head(settings, point) -> pd.DataFrame:
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=1, threshold=s.improvement
     )
-    looks, step, table, running = log_steps(s.max_steps // s.check), 0, model().detach(), True
-    while running:
+
+    # Every look may lower the rate; of the looks, few are kept.
+    curves, signs, first, kept = [], [], None, log_steps(s.max_steps // s.check)
+    every_look = range(0, s.max_steps + 1, s.check)
+    for step, table in train(model, loss, optimizer, s.max_steps, at=every_look):
         excess, negative = loss(table)[0].item(), (model.w[0] < 0).long()  # (), (K,)
         first = negative if step <= s.check else first
         if step:
             schedule.step(excess)
-        running = step < s.max_steps and optimizer.param_groups[0]["lr"] >= s.last_rate
-        if not running or step // s.check in looks:
-            rows.append((step, "excess loss", excess))
-        if step and (not running or step // s.check in looks):
-            rows.append(
-                (step, "bound, trained signs", losses.gather(0, negative[None]).mean().item())
-            )
-            rows.append(
-                (step, "share of best signs", (negative == best).double().mean().item())
-            )
-            rows.append(
-                (step, "share of first signs", (negative == first).double().mean().item())
-            )
-        if running:
-            found = []
-            train(
-                model,
-                loss,
-                optimizer,
-                s.check,
-                lambda _, table: found.append(table),
-                (s.check,),
-            )
-            step, table = step + s.check, found[0]
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+        ends = step >= s.max_steps or optimizer.param_groups[0]["lr"] < s.last_rate
+        if ends or step // s.check in kept:
+            curves.append((step, excess))
+            if step:
+                own_bound = losses.gather(0, negative[None]).mean()
+                shares = [(negative == wanted).double().mean() for wanted in (best, first)]
+                signs.append((step, *(number.item() for number in (own_bound, *shares))))
+        if ends:
+            break
+    return {
+        "bounds": pd.DataFrame([bounds]),
+        "curves": pd.DataFrame(curves, columns=["step", "excess_loss"]),
+        "signs": pd.DataFrame(signs, columns=["step", "bound", "best", "first"]),
+    }
 
 
-def two_heads(settings, point) -> pd.DataFrame:
-    """Columns: seed, part, N, K, d, H, quantity, value.
-
-    Part "construction": "excess loss" of the explicit one-head (over its bound) and two-head
-    models, and the tokens' "condition number". Part "count": the "rank" of the table's
-    derivative at random Q and w, the "predicted rank" min(N K, effective parameters), and the
-    "smallest kept singular value" over the largest.
-    """
-    s, rows = settings, []
+def two_heads(settings, point) -> dict[str, pd.DataFrame]:
+    """The explicit one- and two-head models at several K, and the rank of the table's
+    derivative at random Q and w."""
+    s, construction, count = settings, [], []
     generator = torch.Generator().manual_seed(point["seed"])
     for K in s.K:
         dictionary = sample_dictionary(s.N, K, s.d, s.m, s.tau, generator=generator)
         loss = PopulationLoss.of(dictionary)
         bound = heads.one_signed_fits(loss)[1].min(dim=0).values.mean()
         with torch.no_grad():
-            one, two = (
-                heads.best_one_head_model(dictionary)(),
-                heads.exact_two_head_model(dictionary)(),
-            )
-        size = ("construction", s.N, K, s.d)
-        rows.append((*size, 1, "excess over the bound", (loss(one)[0] - bound).abs().item()))
-        rows.append((*size, 1, "bound", bound.item()))
-        rows.append((*size, 2, "excess loss", loss(two)[0].item()))
-        rows.append((*size, 2, "condition number", torch.linalg.cond(dictionary.tokens).item()))
+            one = loss(heads.best_one_head_model(dictionary)())[0]
+            two = loss(heads.exact_two_head_model(dictionary)())[0]
+        found = (bound, (one - bound).abs(), two, torch.linalg.cond(dictionary.tokens))
+        construction.append((K, *(number.item() for number in found)))
     for K in s.count_K:
         for H in s.count_heads:
             generator.manual_seed(1000 * (1 + point["seed"]) + H)
-            dictionary = sample_dictionary(
-                s.count_N, K, s.count_d, s.m, s.tau, generator=generator
-            )
+            size = s.count_N, K, s.count_d
+            dictionary = sample_dictionary(*size, s.m, s.tau, generator=generator)
             model = MultiHeadAttention(dictionary, H, generator=generator)
             with torch.no_grad():
                 model.w.normal_(generator=generator)
-            values = torch.linalg.svdvals(J := heads.table_jacobian(model))
+            J = heads.table_jacobian(model)
+            values = torch.linalg.svdvals(J)
             rank = heads.numerical_rank(values, J.shape).item()
-            predicted = min(
-                s.count_N * K, heads.effective_parameters(s.count_N, K, s.count_d, H)
-            )
-            size = ("count", s.count_N, K, s.count_d, H)
-            rows += [(*size, "rank", rank), (*size, "predicted rank", predicted)]
-            rows.append(
-                (*size, "smallest kept singular value", (values[rank - 1] / values[0]).item())
-            )
-    return pd.DataFrame(rows, columns=["part", "N", "K", "d", "H", "quantity", "value"])
+            predicted = min(s.count_N * K, heads.effective_parameters(*size, H))
+            count.append((K, H, rank, predicted, (values[rank - 1] / values[0]).item()))
+    columns = ["K", "bound", "distance", "excess_loss", "condition_number"]
+    counted = ["K", "H", "rank", "predicted_rank", "smallest_kept"]
+    return {
+        "construction": pd.DataFrame(construction, columns=columns),
+        "count": pd.DataFrame(count, columns=counted),
+    }
 
 
-def prop1(settings, point) -> pd.DataFrame:
-    """Columns: tokens, seed, beta, H, draw, quantity, value. Each value is the worst over the K
-    tokens.
+def prop1(settings, point) -> dict[str, pd.DataFrame]:
+    """Ranks and singular values of the worst of the K matrices B_k.
 
-    Quantities: "rank" (numerical, float64) and "smallest singular value" of B_k, which is the
-    min(N, H)-th. Draw 0 holds H = 1..2N, the first H heads of one draw; the other draws hold H
-    = N and 2N, at beta = 1.
+    Draw 0 holds H = 1..2N, the first H heads of one draw; the other draws hold H = N and 2N, at
+    beta = 1.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -146,11 +120,8 @@ def prop1(settings, point) -> pd.DataFrame:
             for H in range(1, 2 * s.N + 1) if draw == 0 else (s.N, 2 * s.N):
                 values = torch.linalg.svdvals(B[:, :, :H])  # (K, min(N, H))
                 rank = heads.numerical_rank(values, (s.N, H)).min().item()
-                rows.append((beta, H, draw, "rank", rank))
-                rows.append(
-                    (beta, H, draw, "smallest singular value", values[:, -1].min().item())
-                )
-    return pd.DataFrame(rows, columns=["beta", "H", "draw", "quantity", "value"])
+                rows.append((beta, H, draw, rank, values[:, -1].min().item()))
+    return {"spans": pd.DataFrame(rows, columns=["beta", "H", "draw", "rank", "smallest"])}
 
 
 def altered(tokens: torch.Tensor, kind: str) -> torch.Tensor:

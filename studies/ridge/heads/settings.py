@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,45 +80,96 @@ class Prop1(Settings):
         ]
 
 
+RUN = ("K", "w_start", "seed")
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/one-head",
         item="Section 3.3, one head",
         chapter="ridge/heads",
         function="studies.ridge.heads.compute:one_head",
-        tables={},
+        tables={
+            "bounds": Table(
+                keys=(*RUN, "start"),
+                measures={
+                    "bound": Measure("lower bound on L - L*, the better sign of every token"),
+                    "explicit_Q": Measure(
+                        "excess loss of the head that attains it; NaN for K > d",
+                        rtol=1e-3,
+                        missing=True,
+                    ),
+                },
+            ),
+            "curves": Table(
+                keys=(*RUN, "start", "step"),
+                measures={"excess_loss": Measure("L - L*", rtol=1e-3, atol=1e-9)},
+                ragged=True,
+            ),
+            "signs": Table(
+                keys=(*RUN, "start", "step"),
+                measures={
+                    "bound": Measure("lower bound for the signs that w has then", rtol=1e-3),
+                    "best": Measure("share of tokens with the sign of the bound", atol=0.02),
+                    "first": Measure("share with the sign of the first look", atol=0.02),
+                },
+                ragged=True,
+            ),
+        },
         full=OneHead(seeds=(0, 1, 2)),
         quick=OneHead(
             seeds=(0,), N=6, K=(12, 24), d=12, m=4, starts=2, check=50, max_steps=1_000
         ),
         verify=dict(seeds=(0,), starts=1, max_steps=1_000),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-9,
     ),
     Experiment(
         id="yang2024/two-heads",
         item="Section 3.3, two heads",
         chapter="ridge/heads",
         function="studies.ridge.heads.compute:two_heads",
-        tables={},
+        tables={
+            "construction": Table(
+                keys=("seed", "K"),
+                levels={"K": "K"},
+                measures={
+                    "bound": Measure("lower bound on L - L* for one head", atol=1e-20),
+                    "distance": Measure("of the explicit head from it; rounding"),
+                    "excess_loss": Measure("of the explicit two heads; rounding", atol=1e-20),
+                    "condition_number": Measure("of the tokens", rtol=1e-3),
+                },
+            ),
+            "count": Table(
+                keys=("seed", "K", "H"),
+                levels={"K": "count_K", "H": "count_heads"},
+                measures={
+                    "rank": Measure("of the table's derivative at random Q and w"),
+                    "predicted_rank": Measure("min(N K, effective parameters)"),
+                    "smallest_kept": Measure("singular value over the largest", rtol=1e-3),
+                },
+            ),
+        },
         full=TwoHeads(seeds=(0, 1, 2, 3, 4)),
         quick=TwoHeads(
             seeds=(0, 1), N=6, K=(6, 9, 12), d=12, count_N=4, count_d=6, count_K=(6, 12, 24)
         ),
         verify=dict(seeds=(0,), count_heads=(1,)),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-12,
     ),
     Experiment(
         id="yang2024/prop1",
         item="Proposition 1",
         chapter="ridge/heads",
         function="studies.ridge.heads.compute:prop1",
-        tables={},
+        tables={
+            "spans": Table(
+                keys=("tokens", "seed", "beta", "H", "draw"),
+                measures={
+                    # A singular value at the cut may fall on either side of it.
+                    "rank": Measure("numerical rank of the worst B_k, float64", atol=1),
+                    "smallest": Measure("min(N, H)-th singular value of the worst B_k"),
+                },
+            ),
+        },
         full=Prop1(seeds=(0, 1, 2, 3, 4)),
         quick=Prop1(seeds=(0, 1), N=8, K=30, d=20, betas=(0.3, 1.0, 3.0), draws=10),
         verify=dict(seeds=(0,), tokens=("unit",)),
-        # TO CONVERT, was rtol=1e-6,
-        # TO CONVERT, was atol=1e-12,
     ),
 )

@@ -7,72 +7,55 @@ from iclbook.claim import Outcome, at_least, at_most
 ROUNDING = 1e-9  # relative; how far rounding may carry a loss below the bound
 
 
-def _full_rank(rows: pd.DataFrame, N: int) -> pd.Series:
-    """Whether the worst token of each draw has rank N, for rows of quantity "rank"."""
-    return rows["value"] == N
+def spans_at_N(result, tokens: str) -> pd.DataFrame:
+    """Proposition 1's own draws for one kind of tokens: beta = 1 and H >= N heads."""
+    spans = result["spans"]
+    wanted = (spans["tokens"] == tokens) & (spans["beta"] == 1)
+    return spans[wanted & (spans["H"] >= result.settings.N)]
 
 
-def _ranks(tables, tokens: str) -> tuple[pd.DataFrame, int]:
-    """(rows of numerical ranks at beta = 1 with H >= N, N) for one kind of tokens; the sweep
-    ends at H = 2N."""
-    table = tables["yang2024/prop1"]
-    N = int(table["H"].max()) // 2
-    wanted = (
-        (table["tokens"] == tokens)
-        & (table["quantity"] == "rank")
-        & (table["beta"] == 1)
-        & (table["H"] >= N)
-    )
-    return table[wanted], N
+def share_of_rank(result, tokens: str, rank: int) -> float:
+    """Share of those draws in which the worst token has this rank; NaN where there is no
+    draw."""
+    return (spans_at_N(result, tokens)["rank"] == rank).mean()
 
 
-def prop1_full_rank(tables, threshold) -> Outcome:
+def prop1_full_rank(results, threshold) -> Outcome:
     """Share of draws with H >= N in which B_k has rank N for every token k; unit tokens, beta =
     1."""
-    rows, N = _ranks(tables, "unit")
-    return at_least(_full_rank(rows, N).mean(), threshold)
+    result = results["yang2024/prop1"]
+    return at_least(share_of_rank(result, "unit", result.settings.N), threshold)
 
 
-def prop1_needs_distinct_tokens(tables, threshold) -> Outcome:
+def prop1_needs_distinct_tokens(results, threshold) -> Outcome:
     """The smaller of two shares of draws: rank N for two-valued entries, rank N - 1 with two
     equal tokens."""
-    signs, N = _ranks(tables, "signs")
-    equal, _ = _ranks(tables, "equal")
-    shares = _full_rank(signs, N).mean(), _full_rank(equal, N - 1).mean()
-    return at_least(min(shares) if min(len(signs), len(equal)) else float("nan"), threshold)
+    result = results["yang2024/prop1"]
+    N = result.settings.N
+    shares = [share_of_rank(result, "signs", N), share_of_rank(result, "equal", N - 1)]
+    return at_least(pd.Series(shares).min(skipna=False), threshold)
 
 
-def one_head_impossible(tables, threshold) -> Outcome:
+def one_head_impossible(results, threshold) -> Outcome:
     """Smallest lower bound over dictionaries, relative to the excess loss of w = 0.
 
     Not reproduced either where a trained head or an explicit Q falls below the bound: then the
     bound is wrong.
     """
-    table = tables["yang2024/one-head"]
-
-    def lowest(quantity: str, rows: pd.DataFrame = table) -> pd.Series:
-        return rows[rows["quantity"] == quantity].groupby(["K", "seed"])["value"].min()
-
-    bound = lowest("bound")
-    nothing = lowest("excess loss", table[(table["w_start"] == "zero") & (table["step"] == 0)])
-    reached = (
-        pd.concat([lowest("excess loss"), lowest("explicit Q")])
-        .groupby(level=["K", "seed"])
-        .min()
-    )
-    share = (bound / nothing).min(skipna=False)
-    if not (reached >= (1 - ROUNDING) * bound).all():
-        return Outcome("not reproduced", float(share))
-    return at_least(share, threshold)
+    result, by = results["yang2024/one-head"], ["K", "seed"]
+    bounds, curves = result["bounds"], result["curves"]
+    bound = bounds.groupby(by)["bound"].agg(lambda each: each.min(skipna=False))
+    start = curves[(curves["w_start"] == "zero") & (curves["step"] == 0)]
+    share = (bound / start.groupby(by)["excess_loss"].min()).min(skipna=False)
+    trained = curves.groupby(by)["excess_loss"].agg(lambda each: each.min(skipna=False))
+    attained = bounds[bounds["K"] <= result.settings.d].groupby(by)["explicit_Q"]
+    explicit = attained.agg(lambda each: each.min(skipna=False))
+    sound = all((low >= (1 - ROUNDING) * bound[low.index]).all() for low in (trained, explicit))
+    return at_least(share, threshold) if sound else Outcome("not reproduced", float(share))
 
 
-def two_heads_suffice(tables, threshold) -> Outcome:
+def two_heads_suffice(results, threshold) -> Outcome:
     """Largest excess loss of the explicit two-head model, over sizes K <= d and
     dictionaries."""
-    table = tables["yang2024/two-heads"]
-    two = table[
-        (table["part"] == "construction")
-        & (table["quantity"] == "excess loss")
-        & (table["H"] == 2)
-    ]
-    return at_most(two["value"].max(skipna=False), threshold)
+    two = results["yang2024/two-heads"]["construction"]["excess_loss"]
+    return at_most(two.max(skipna=False), threshold)

@@ -11,7 +11,8 @@ from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.null_models import frozen_attention_weights
 from iclbook.ridge.population_loss import BatchLoss, PopulationLoss, label_covariance
 from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 
 
 def fig4(settings, point) -> pd.DataFrame:

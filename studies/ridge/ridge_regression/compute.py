@@ -27,7 +27,8 @@ from iclbook.ridge.ridge_regression import (
     label_energy,
     label_energy_bound,
 )
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 from iclbook.ridge.unseen import sampled_distance
 
 MOMENTS = {

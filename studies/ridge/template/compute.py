@@ -19,7 +19,8 @@ from iclbook.ridge.template import (
     ridge_table,
     sigma_points,
 )
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 from iclbook.ridge.unseen import IN_DOMAIN, expected_distance, expected_error
 
 

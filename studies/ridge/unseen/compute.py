@@ -6,7 +6,7 @@ import torch
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import BatchLoss, PopulationLoss, optimal_weights
 from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
 from iclbook.ridge.unseen import (
     IN_DOMAIN,
     OUT_OF_DOMAIN,
@@ -16,19 +16,16 @@ from iclbook.ridge.unseen import (
     sampled_distance,
     sampled_error,
 )
+from iclbook.training import log_steps
 
 DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 
 
-def fig2a(settings, point) -> pd.DataFrame:
-    """Columns: loss, tokens, seed, step, predictor, domain, quantity, value.
+def fig2a(settings, point) -> dict[str, pd.DataFrame]:
+    """Train one model; measure it at every recorded step, and the fixed predictors once.
 
-    Predictor "transformer" at every recorded step; at step 0 also the fixed ones: "ridge" (the
-    limit y*^ of Theorem 2), "best linear" (of each domain), "zero", and for the batch loss
-    "pool optimum" (least squares on the pool).
-    Quantities: "excess loss" (L - L*, domain "training"), "distance" to y*^ and "error" against
-    the true labels of the tokens not shown, each as "... sampled" over the test tasks and "...
-    expected" in closed form.
+    references: ridge (the limit y*^ of Theorem 2), zero, and for the batch loss the pool
+    optimum (least squares on the pool). best_linear: the best linear predictor of each domain.
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
@@ -45,37 +42,45 @@ def fig2a(settings, point) -> pd.DataFrame:
         )
         tests[name] = (sample_labels(exact, tasks, generator=generator), tasks @ exact.features)
 
-    rows = []
-
-    def record(step: int, table: torch.Tensor, predictor: str = "transformer") -> None:
-        table = table.double()  # (N, K)
-        row = lambda domain, quantity, value: rows.append(
-            (step, predictor, domain, quantity, value.item())
-        )
-        row("training", "excess loss", population(table)[0])
+    def measured(table: torch.Tensor) -> tuple[dict, list[dict]]:
+        """(the excess loss, distances and errors in each domain) of a table, (N, K)."""
+        table, rows = table.double(), []  # (N, K)
         for name, domain in DOMAINS.items():
             labels, truth = tests[name]
-            row(name, "distance sampled", sampled_distance(table, A, labels).mean())
-            row(name, "distance expected", expected_distance(table, A, exact, domain))
-            row(name, "error sampled", sampled_error(table, labels, truth).mean())
-            row(name, "error expected", expected_error(table, exact, domain)[s.N :].mean())
+            found = {
+                "distance_sampled": sampled_distance(table, A, labels).mean(),
+                "distance_expected": expected_distance(table, A, exact, domain),
+                "error_sampled": sampled_error(table, labels, truth).mean(),
+                "error_expected": expected_error(table, exact, domain)[s.N :].mean(),
+            }
+            rows.append({"domain": name} | {key: value.item() for key, value in found.items()})
+        return {"excess_loss": population(table)[0].item()}, rows
 
-    record(0, A, "ridge")
-    record(0, torch.zeros_like(A), "zero")
-    for name, domain in DOMAINS.items():
-        record(0, best_linear(exact, domain), f"best linear, {name}")
+    # The fixed predictors, and the loss that trains.
+    references = {"ridge": A, "zero": torch.zeros_like(A)}
     if point["loss"] == "population":
         loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
     else:
         tasks = sample_tasks(s.pool, s.m, generator=generator)
         labels = sample_labels(exact, tasks, generator=generator)  # (pool, K)
-        record(
-            0,
-            torch.linalg.lstsq(labels[:, : s.N], labels, driver="gelsd").solution,
-            "pool optimum",
-        )
+        shown = labels[:, : s.N]  # (pool, N)
+        references["pool optimum"] = torch.linalg.lstsq(shown, labels, driver="gelsd").solution
         loss = BatchLoss(labels.to(dictionary.tokens.dtype), s.batch, generator=generator)
-    train(
-        model, loss, make_optimizer(model, "adam", s.rate), s.steps, record, log_steps(s.steps)
-    )
-    return pd.DataFrame(rows, columns=["step", "predictor", "domain", "quantity", "value"])
+    linear = {name: best_linear(exact, domain) for name, domain in DOMAINS.items()}
+
+    optimizer = make_optimizer(model, "adam", s.rate)
+    run = train(model, loss, optimizer, s.steps, at=log_steps(s.steps))
+    of_step = {step: measured(table) for step, table in run}
+    of_reference = {name: measured(table) for name, table in references.items()}
+    of_linear = {name: measured(table) for name, table in linear.items()}
+    found = {
+        ("curves", "domains"): ("step", of_step),
+        ("references", "reference_domains"): ("predictor", of_reference),
+        ("best_linear", "best_linear_domains"): ("fitted", of_linear),
+    }
+    tables = {}
+    for (excess, domains), (key, each) in found.items():
+        tables[excess] = pd.DataFrame([{key: at} | first for at, (first, _) in each.items()])
+        rows = [{key: at} | row for at, (_, several) in each.items() for row in several]
+        tables[domains] = pd.DataFrame(rows)
+    return tables

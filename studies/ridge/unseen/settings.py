@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,42 @@ class Fig2a(Settings):
         return [{"loss": loss, "tokens": tokens, "seed": seed} for loss, tokens, seed in sweep]
 
 
+RUN = ("loss", "tokens", "seed")
+TWO = ("in-domain", "out-of-domain")
+BOTH = {"domain": TWO}
+EXCESS = {"excess_loss": Measure("L - L*", rtol=1e-3, atol=1e-6)}
+# "sampled": over the test tasks; "expected": in closed form.
+ERRORS = {
+    "distance_sampled": Measure("squared distance to ridge, y*^", rtol=1e-3, atol=1e-6),
+    "distance_expected": Measure("squared distance to ridge, y*^", rtol=1e-3, atol=1e-6),
+    "error_sampled": Measure(
+        "squared error against the true labels of tokens not shown", rtol=1e-3, atol=1e-6
+    ),
+    "error_expected": Measure(
+        "squared error against the true labels of tokens not shown", rtol=1e-3, atol=1e-6
+    ),
+}
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/fig2a",
         item="Figure 2a",
         chapter="ridge/unseen",
         function="studies.ridge.unseen.compute:fig2a",
-        tables={},
+        tables={
+            "curves": Table(keys=(*RUN, "step"), measures=EXCESS),
+            "domains": Table(keys=(*RUN, "step", "domain"), levels=BOTH, measures=ERRORS),
+            "references": Table(keys=(*RUN, "predictor"), measures=EXCESS),
+            "reference_domains": Table(
+                keys=(*RUN, "predictor", "domain"), levels=BOTH, measures=ERRORS
+            ),
+            "best_linear": Table(
+                keys=(*RUN, "fitted"), levels={"fitted": TWO}, measures=EXCESS
+            ),
+            "best_linear_domains": Table(
+                keys=(*RUN, "fitted", "domain"), levels=BOTH | {"fitted": TWO}, measures=ERRORS
+            ),
+        },
         full=Fig2a(seeds=(0, 1, 2, 3, 4)),
         quick=Fig2a(
             N=10, K=40, d=30, m=8, H=24, rate=2e-3, steps=1_500, pool=2_000, seeds=(0,)
@@ -44,7 +73,5 @@ EXPERIMENTS = (
         paper=Fig2a(seeds=(0, 1, 2, 3, 4), tokens=("gaussian",)),
         unstated=("tau", "steps", "seeds", "dtype"),
         verify=dict(steps=100, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-6,
     ),
 )

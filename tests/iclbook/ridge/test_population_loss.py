@@ -117,29 +117,3 @@ def test_bad_batches_are_refused():
         BatchLoss(torch.ones(3, 2), 4, generator=generator())
     with pytest.raises(InputError, match="NaN"):
         BatchLoss(torch.full((3, 2), torch.nan), 2, generator=generator())
-
-
-def lemma5_table(closed=2.0, dropped=1.75, mean=2.001, error=0.001):
-    rows = [
-        ("best", 0, "closed form", closed),
-        ("best", 0, "closed form, m tau dropped", dropped),
-        ("best", 0, "Monte Carlo mean", mean),
-        ("best", 0, "Monte Carlo standard error", error),
-    ]
-    return {
-        "yang2024/lemma5": pd.DataFrame(rows, columns=["table", "seed", "quantity", "value"])
-    }
-
-
-@pytest.mark.parametrize(
-    ("claim", "false"),
-    [
-        ("yang2024/lemma5-closed-form", dict(mean=2.1)),
-        ("yang2024/lemma5-constant", dict(closed=1.75, dropped=2.0)),
-        ("yang2024/lemma5-constant", dict(closed=2.0, dropped=2.0005)),
-    ],
-)
-def test_claims_say_no_to_false_data(claim, false):
-    claim = all_claims()[claim]
-    assert claim.check(lemma5_table()).verdict == "reproduced"
-    assert claim.check(lemma5_table(**false)).verdict == "not reproduced"

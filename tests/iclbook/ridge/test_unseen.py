@@ -14,7 +14,8 @@ from iclbook.ridge import unseen
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, optimal_weights, sampled_loss
 from iclbook.ridge.prompt import sample_labels, sample_tasks
-from iclbook.ridge.training import log_steps, make_optimizer, train
+from iclbook.ridge.training import make_optimizer, train
+from iclbook.training import log_steps
 
 DOMAINS = (unseen.IN_DOMAIN, unseen.OUT_OF_DOMAIN, unseen.Domain(mean=-0.7, std=0.3))
 
@@ -72,15 +73,8 @@ def test_training_takes_autograds_steps(name):
         D, sample_tasks(20, D.m, generator=generator(4)), generator=generator(5)
     )
     ours, theirs = (MultiHeadAttention(D, 3, generator=generator(6)) for _ in range(2))
-    seen = {}
-    train(
-        ours,
-        lambda t: sampled_loss(t, labels),
-        make_optimizer(ours, name, 0.05, gamma=2.0),
-        30,
-        seen.__setitem__,
-        [0, 30],
-    )
+    own = make_optimizer(ours, name, 0.05, gamma=2.0)
+    seen = dict(train(ours, lambda t: sampled_loss(t, labels), own, 30, at=[0, 30]))
     rates = [
         {"params": [theirs.Q], "lr": 0.05},
         {"params": [theirs.w], "lr": 0.05 * (4.0 if name == "gd" else 1.0)},
@@ -122,14 +116,7 @@ def test_divergence_and_bad_rates_are_refused():
     D = dictionary()
     model = MultiHeadAttention(D, 2, generator=generator())
     with pytest.raises(InputError, match="lower the rate"):
-        train(
-            model,
-            PopulationLoss.of(D),
-            make_optimizer(model, "gd", 1e6),
-            1000,
-            lambda s, t: None,
-            [],
-        )
+        list(train(model, PopulationLoss.of(D), make_optimizer(model, "gd", 1e6), 1000, at=[]))
     for arguments in [("gd", 0.0), ("gd", -1.0), ("sgd", 0.1)]:
         with pytest.raises(InputError):
             make_optimizer(model, *arguments)
@@ -140,70 +127,3 @@ def test_recorded_steps_of_a_short_run_are_a_prefix_of_a_longer_ones(steps):
     short, long = log_steps(steps), log_steps(200_000)
     assert short[0] == 0 and short[-1] == steps and short == sorted(set(short))
     assert set(short) - set(long) <= {steps}
-
-
-def fig2a_table(**changes):
-    """Two steps of two seeds on which every claim holds, with some entries overwritten."""
-    rows = []
-    for seed in (0, 1):
-        for step, excess in ((0, 10.0), (100, 1e-7)):
-            row = lambda domain, quantity, value, name="transformer": rows.append(  # noqa: E731
-                ("population", "unit", seed, step, name, domain, quantity, value)
-            )
-            row("training", "excess loss", excess)
-            for domain, factor in (("in-domain", 2), ("out-of-domain", 10)):
-                row(domain, "distance sampled", 1.1 * factor * excess)
-                row(domain, "distance expected", factor * excess)
-                for name, error in (
-                    ("transformer", 1.01),
-                    (f"best linear, {domain}", 1.0),
-                    ("zero", 20.0),
-                ):
-                    if name == "transformer" or step == 0:
-                        row(domain, "error sampled", error, name)
-    columns = ["loss", "tokens", "seed", "step", "predictor", "domain", "quantity", "value"]
-    table = pd.DataFrame(rows, columns=columns)
-    for (domain, quantity), value in changes.get("set", {}).items():
-        where = (
-            (table["domain"] == domain)
-            & (table["quantity"] == quantity)
-            & (table["predictor"] == "transformer")
-        )
-        table.loc[where & (table["step"] == 100), "value"] = value
-    return {"yang2024/fig2a": table}
-
-
-@pytest.mark.parametrize(
-    ("claim", "false"),
-    [
-        ("fig2a-losses-fall-together", {("in-domain", "distance sampled"): 4e-7}),
-        (
-            "fig2a-losses-fall-together",
-            {
-                ("out-of-domain", "distance expected"): 7e-7,
-                ("out-of-domain", "distance sampled"): 7e-7,
-            },
-        ),
-        ("fig2a-losses-fall-together", {("training", "excess loss"): 2e-7}),
-        ("fig2a-unseen-tasks", {("out-of-domain", "error sampled"): 1.2}),
-        ("fig2a-unseen-tasks", {("in-domain", "error sampled"): 11.0}),
-        ("fig2a-reaches-the-ridge-limit", {("training", "excess loss"): 2e-6}),
-        ("fig2a-reaches-the-ridge-limit", {("training", "excess loss"): float("nan")}),
-    ],
-)
-def test_claims_say_no_to_false_data(claim, false):
-    claim = all_claims()[f"yang2024/{claim}"]
-    assert claim.check(fig2a_table()).verdict == "reproduced"
-    assert claim.check(fig2a_table(set=false)).verdict == "not reproduced"
-
-
-def test_one_seed_above_the_threshold_makes_the_claim_partly_true():
-    tables, claim = fig2a_table(), all_claims()["yang2024/fig2a-unseen-tasks"]
-    table = tables["yang2024/fig2a"]
-    where = (
-        (table["predictor"] == "transformer")
-        & (table["quantity"] == "error sampled")
-        & (table["seed"] == 1)
-    )
-    table.loc[where, "value"] = 1.15
-    assert claim.check(tables) == ("partly", pytest.approx(1.15))
