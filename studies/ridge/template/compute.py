@@ -20,93 +20,78 @@ from iclbook.ridge.template import (
     sigma_points,
 )
 from iclbook.ridge.training import make_optimizer, train
-from iclbook.training import log_steps
 from iclbook.ridge.unseen import IN_DOMAIN, expected_distance, expected_error
+from iclbook.training import log_steps
 
 
-def lemma4(settings, point) -> pd.DataFrame:
-    """Columns: seed, instance, quantity, value. Sizes, noise and labels are drawn anew for each
-    instance.
+def lemma4(settings, point) -> dict[str, pd.DataFrame]:
+    """Lemma 4's template against least squares on sigma points, and the ratios of its norm and
+    residual to the transformer's ridge. Sizes, noise and labels are drawn anew each time.
 
-    "difference": relative, of Lemma 4's template from plain least squares on the sigma points
-    of the shown tokens. "norm", "residual": ratios of that template and the transformer's
-    ridge, turned so that the paper's "underfits" (N < m) and "overfits" (N > m) both read as
-    values of at least 1; absent for N = m.
+    The ratios are turned so that the paper's "underfits" (N < m) and "overfits" (N > m) both
+    read as values of at least 1; there is none for N = m.
     """
     generator = torch.Generator().manual_seed(point["seed"])
-    size = lambda: int(torch.randint(1, settings.largest + 1, (), generator=generator))  # noqa: E731
     normal = partial(torch.randn, generator=generator, dtype=torch.float64)
-    rows = []
-    for instance in range(settings.instances):
+
+    def size() -> int:
+        return int(torch.randint(1, settings.largest + 1, (), generator=generator))
+
+    templates, turned = [], []
+    for instance in settings.numbers:
         N, m, tau = size(), size(), 10 ** (3 * torch.rand((), generator=generator).item() - 2)
         Z, y = normal(m, N), normal(1, N)
         best, limit = best_template(Z, y, tau), ridge_coefficients(Z, y, m * tau)  # (1, m)
         copies = sigma_points(Z, tau)  # (m, 2 m N)
-        fitted = np.linalg.lstsq(copies.T.numpy(), y[0].repeat_interleave(2 * m).numpy())[0]
-        rows.append(
-            (instance, "difference", np.linalg.norm(best[0] - fitted) / np.linalg.norm(fitted))
-        )
+        repeated = y[0].repeat_interleave(2 * m)  # (2 m N,)
+        fitted = np.linalg.lstsq(copies.T.numpy(), repeated.numpy())[0]  # (m,)
+        off = np.linalg.norm(best[0] - fitted) / np.linalg.norm(fitted)
+        templates.append((instance, off))
         if m != N:
-            norm, residual = (
-                best.norm() / limit.norm(),
-                (y - best @ Z).norm() / (y - limit @ Z).norm(),
-            )
+            norm = (best.norm() / limit.norm()).item()
+            residual = ((y - best @ Z).norm() / (y - limit @ Z).norm()).item()
             ratios = (norm, 1 / residual) if m > N else (1 / norm, residual)
-            rows += [
-                (instance, "norm", ratios[0].item()),
-                (instance, "residual", ratios[1].item()),
-            ]
-    return pd.DataFrame(rows, columns=["instance", "quantity", "value"])
+            turned.append((instance, *ratios))
+    return {
+        "templates": pd.DataFrame(templates, columns=["instance", "difference"]),
+        "ratios": pd.DataFrame(turned, columns=["instance", "norm", "residual"]),
+    }
 
 
-def fig3(settings, point) -> pd.DataFrame:
-    """Columns: tau, seed, N, predictor, quantity, value; exact expectations over tasks and
-    label noise.
+def fig3(settings, point) -> dict[str, pd.DataFrame]:
+    """Both ridge predictors at every prompt length: exact expectations over tasks and noise.
 
-    "gap": (1/K) E ||y*^ - y^best||^2, read in three ways: "copied" (both copy the labels that
-    are shown), "fitted" (both ridge templates predict every token), "mixed" (y*^ copies, Lemma
-    4's template predicts every token). "norm", "residual", "error" of predictors "transformer"
-    (penalty m tau) and "best" (N tau). "smallest singular value" of Z, predictor "prompt".
+    The gap is read in three ways: "copied" (both copy the labels that are shown), "fitted"
+    (both templates predict every token), "mixed" (y*^ copies, Lemma 4's template predicts).
+    Predictor "transformer" has penalty m tau, "best" N tau.
     """
-    s, tau, rows = settings, point["tau"], []
+    s, tau = settings, point["tau"]
     generator = torch.Generator().manual_seed(point["seed"])
     whole = sample_dictionary(s.N_last, s.K, s.d, s.m, tau, generator=generator)
-    for N in range(s.N_first, s.N_last + 1, s.N_step):
+    gaps, behaviours, prompts = [], [], []
+    for N in s.lengths:
         dictionary = replace(whole, N=N)
         limit, best = optimal_weights(dictionary), ridge_table(dictionary, N * tau)
         fitted = ridge_table(dictionary, s.m * tau)
-        readings = {
-            "copied": (limit, copy_shown(best)),
-            "fitted": (fitted, best),
-            "mixed": (limit, best),
-        }
-        for reading, tables in readings.items():
-            rows.append(
-                (N, reading, "gap", expected_distance(*tables, dictionary, IN_DOMAIN).item())
-            )
+        pairs = (limit, copy_shown(best)), (fitted, best), (limit, best)
+        for reading, pair in zip(("copied", "fitted", "mixed"), pairs):
+            gap = expected_distance(*pair, dictionary, IN_DOMAIN).item()
+            gaps.append((N, reading, gap))
         for predictor, penalty in {"transformer": s.m * tau, "best": N * tau}.items():
-            behaviour = ridge_behaviour(dictionary, penalty)._asdict()
-            rows += [(N, predictor, quantity, value) for quantity, value in behaviour.items()]
-        rows.append(
-            (
-                N,
-                "prompt",
-                "smallest singular value",
-                torch.linalg.svdvals(dictionary.Z)[-1].item(),
-            )
-        )
-    return pd.DataFrame(rows, columns=["N", "predictor", "quantity", "value"])
+            found = ridge_behaviour(dictionary, penalty)._asdict()
+            behaviours.append({"N": N, "predictor": predictor, **found})
+        prompts.append((N, torch.linalg.svdvals(dictionary.Z)[-1].item()))
+    return {
+        "gaps": pd.DataFrame(gaps, columns=["N", "reading", "gap"]),
+        "behaviours": pd.DataFrame(behaviours),
+        "prompts": pd.DataFrame(prompts, columns=["N", "smallest_singular_value"]),
+    }
 
 
-fig3_tau = fig3
+def fig3_trained(settings, point) -> dict[str, pd.DataFrame]:
+    """A model trained on one prompt, beside its limit and Lemma 4's template.
 
-
-def fig3_trained(settings, point) -> pd.DataFrame:
-    """Columns: N, seed, step, quantity, value.
-
-    Of the table a~ at every recorded step: "excess loss"; "gap" to Lemma 4's template, (1/K)
-    times a sum over the tokens not shown; their mean "error" against the truth. At step 0 also
-    "limit gap", "limit error", "best error".
+    A gap is (1/K) times a sum over the tokens not shown.
     """
     s, N = settings, point["N"]
     generator = torch.Generator().manual_seed(point["seed"])
@@ -114,73 +99,61 @@ def fig3_trained(settings, point) -> pd.DataFrame:
     dictionary = exact.to(dtype_named(s.dtype))
     model = MultiHeadAttention(dictionary, s.H, generator=generator)
     population, best = PopulationLoss.of(exact), ridge_table(exact, N * s.tau)
-    share = (s.K - N) / s.K
-    gap = lambda table: share * expected_distance(table[:, N:], best[:, N:], exact, IN_DOMAIN)  # noqa: E731
-    error = lambda table: expected_error(table, exact, IN_DOMAIN)[N:].mean()  # noqa: E731
-    limit = population.target
-    limits = {"limit gap": gap(limit), "limit error": error(limit), "best error": error(best)}
-    rows = [(0, name, value.item()) for name, value in limits.items()]
 
-    def record(step: int, table: torch.Tensor) -> None:
-        table = table.double()  # (N, K)
-        values = {"excess loss": population(table)[0], "gap": gap(table), "error": error(table)}
-        rows.extend((step, name, value.item()) for name, value in values.items())
+    def gap(table: torch.Tensor) -> float:
+        unseen = expected_distance(table[:, N:], best[:, N:], exact, IN_DOMAIN)
+        return ((s.K - N) / s.K * unseen).item()
 
+    def error(table: torch.Tensor) -> float:
+        return expected_error(table, exact, IN_DOMAIN)[N:].mean().item()
+
+    limit, curves = population.target, []
+    limits = {"gap": gap(limit), "error": error(limit), "best_error": error(best)}
     loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
-    train(
-        model,
-        loss,
-        make_optimizer(model, "adam", s.rate, half_life=s.half_life),
-        s.steps,
-        record,
-        log_steps(s.steps),
-    )
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+    optimizer = make_optimizer(model, "adam", s.rate, half_life=s.half_life)
+    for step, table in train(model, loss, optimizer, s.steps, at=log_steps(s.steps)):
+        table = table.double()  # (N, K)
+        curves.append((step, population(table)[0].item(), gap(table), error(table)))
+    columns = ["step", "excess_loss", "gap", "error"]
+    return {"limits": pd.DataFrame([limits]), "curves": pd.DataFrame(curves, columns=columns)}
 
 
-def fig3_penalties(settings, point) -> pd.DataFrame:
-    """Columns: N, seed, rule, level, quantity, value; over sampled tasks of the domain the
-    model was trained on.
+def fig3_penalties(settings, point) -> dict[str, pd.DataFrame]:
+    """Four rules that choose the penalty, over sampled tasks of the domain the model was
+    trained on.
 
     Rules: "transformer" (m tau), "best" (N tau), "oracle" (the task's own best on the grid, by
-    the truth), "cross-validated" (leave-one-out on the shown labels, scikit-learn). "error"
-    against the truth on tokens not shown, mean over tasks, with its "standard error";
-    "penalty": quantiles over tasks (level); "transformer errs less": share of the tasks,
-    against "best".
+    the truth), "cross-validated" (leave-one-out on the shown labels, scikit-learn).
     """
     s, N = settings, point["N"]
     generator = torch.Generator().manual_seed(point["seed"])
     dictionary = sample_dictionary(N, s.K, s.d, s.m, s.tau, generator=generator)
-    tasks = sample_tasks(s.test_tasks, s.m, generator=generator)
-    y = sample_labels(dictionary, tasks, generator=generator)[:, :N]
-    unseen = dictionary.features[:, N:]
-    error = lambda coefficients: (
-        ((coefficients - tasks) @ unseen).square().mean(dim=1)
-    )  # (tasks,)
+    tasks = sample_tasks(s.test_tasks, s.m, generator=generator)  # (tasks, m)
+    Z, y = dictionary.Z, sample_labels(dictionary, tasks, generator=generator)[:, :N]
+    unseen = dictionary.features[:, N:]  # (m, K - N)
+
+    def error(coefficients: torch.Tensor) -> torch.Tensor:
+        return ((coefficients - tasks) @ unseen).square().mean(dim=1)  # (tasks,)
+
     penalties = np.logspace(*s.log10_penalties, s.grid)
-    grid = torch.stack(
-        [error(ridge_coefficients(dictionary.Z, y, penalty)) for penalty in penalties]
-    )  # (grid, tasks)
-    chosen = RidgeCV(penalties, fit_intercept=False, alpha_per_target=True).fit(
-        dictionary.Z.T.numpy(), y.T.numpy()
-    )
+    grid = torch.stack([error(ridge_coefficients(Z, y, c)) for c in penalties])  # (grid, tasks)
     oracle = grid.min(dim=0)
+    chosen = RidgeCV(penalties, fit_intercept=False, alpha_per_target=True)
+    chosen.fit(Z.T.numpy(), y.T.numpy())
+    same = np.full(len(y), s.tau)
     rules = {
-        "transformer": (
-            error(ridge_coefficients(dictionary.Z, y, s.m * s.tau)),
-            np.full(len(y), s.m * s.tau),
-        ),
-        "best": (error(best_template(dictionary.Z, y, s.tau)), np.full(len(y), N * s.tau)),
+        "transformer": (error(ridge_coefficients(Z, y, s.m * s.tau)), s.m * same),
+        "best": (error(best_template(Z, y, s.tau)), N * same),
         "oracle": (oracle.values, penalties[oracle.indices.numpy()]),
         "cross-validated": (error(torch.from_numpy(chosen.coef_)), chosen.alpha_),
     }
     rows = []
     for rule, (errors, penalty) in rules.items():
-        rows.append((rule, 0.0, "error", errors.mean().item()))
-        rows.append((rule, 0.0, "standard error", errors.std().item() / len(errors) ** 0.5))
-        rows += [
-            (rule, level, "penalty", np.quantile(penalty, level)) for level in (0.05, 0.5, 0.95)
-        ]
+        mean, spread = errors.mean().item(), errors.std().item() / len(errors) ** 0.5
+        rows.append((rule, mean, spread, *np.quantile(penalty, (0.05, 0.5, 0.95))))
     less = (rules["transformer"][0] < rules["best"][0]).double().mean().item()
-    rows.append(("transformer", 0.0, "transformer errs less", less))
-    return pd.DataFrame(rows, columns=["rule", "level", "quantity", "value"])
+    columns = ["rule", "error", "standard_error", "low", "median", "high"]
+    return {
+        "errors": pd.DataFrame(rows, columns=columns),
+        "tasks": pd.DataFrame([{"transformer_errs_less": less}]),
+    }
