@@ -3,11 +3,11 @@ with K and H."""
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from iclbook.errors import require
 from iclbook.ridge.convergence import TheoryRule, conditioning, frozen_curve, weighted_attention
@@ -18,12 +18,11 @@ from iclbook.ridge.training import make_optimizer, train
 from iclbook.training import log_steps
 from studies.ridge.convergence.inequalities import model_pairs, softmax_pairs
 
-CHUNK = 50  # steps between two looks at the stop rule
 FAMILY = 128  # tokens and heads drawn for each seed, of which a size takes the first
 
 
-def thm1_inequalities(settings, point) -> pd.DataFrame:
-    """Columns: seed, inequality, quantity ("instances", "violations", "tightest ratio"), value.
+def thm1_inequalities(settings, point) -> dict[str, pd.DataFrame]:
+    """Every inequality of the proof on random instances.
 
     The ratio is the larger side over the smaller side as the proof states them, so that 1 or
     more means it holds; a violation is a ratio below 1 by more than rounding (1e-6). Instances
@@ -31,129 +30,123 @@ def thm1_inequalities(settings, point) -> pd.DataFrame:
     """
     generator = torch.Generator().manual_seed(point["seed"])
     found: dict[str, list[float]] = {}
+    count = math.ceil(settings.instances / len(settings.sizes))
     for size in settings.sizes:
-        count = math.ceil(settings.instances / len(settings.sizes))
-        for name, large, small in (
-            *softmax_pairs(2 * count, generator),
-            *model_pairs(*size, count, generator),
-        ):
+        of_softmax = softmax_pairs(2 * count, generator)
+        for name, large, small in (*of_softmax, *model_pairs(*size, count, generator)):
             told = small > 1e-10  # below, rounding decides
             found.setdefault(name, []).extend((large[told] / small[told]).tolist())
     rows = []
     for name, ratios in found.items():
-        rows += [
-            (name, "instances", len(ratios)),
-            (name, "violations", sum(not ratio >= 1 - 1e-6 for ratio in ratios)),
-            (name, "tightest ratio", min(ratios)),
-        ]
-    return pd.DataFrame(rows, columns=["inequality", "quantity", "value"])
+        violations = sum(not ratio >= 1 - 1e-6 for ratio in ratios)
+        rows.append((name, len(ratios), violations, min(ratios)))
+    columns = ["inequality", "instances", "violations", "tightest_ratio"]
+    return {"inequalities": pd.DataFrame(rows, columns=columns)}
 
 
-def frozen_attention(settings, point) -> pd.DataFrame:
-    """Columns: rule, seed, step, quantity, value. At step 0 also kappa, the step size and the
-    two asymptotic rates.
+def frozen_attention(settings, point) -> dict[str, pd.DataFrame]:
+    """Gradient descent on w alone, beside the closed form of its curve.
 
     Rates are -log of the contraction of the excess a step: measured between relative excess
-    1e-16 and 1e-22, and predicted from kappa alone. "excess exact" is the closed form of the
-    whole curve.
+    1e-16 and 1e-22, and predicted from kappa alone.
     """
     s = settings
     loss, model = _start(s, s.K, s.H, point["seed"])
     B, rule = weighted_attention(model, loss), TheoryRule.at(model, loss)
     M, mu = rule.b**2 / s.K, rule.zeta / s.K
     rate = 1 / M if point["rule"] == "1/M" else 2 / (M + mu)
-    curve = _descend(model, loss, rate, 1.0, s.target, s.steps, freeze_Q=True)[1]
-    steps = [step for step in log_steps(s.steps) if step < len(curve) - 1] + [len(curve) - 1]
-    exact = frozen_curve(
-        B, -covariance_root(loss.covariance) @ loss.target, rate, torch.tensor(steps)
-    )
+    curve = list(_descend(model, loss, rate, 1.0, s.target, s.steps, freeze_Q=True))
+    end = len(curve) - 1
+    steps = [step for step in log_steps(s.steps) if step < end] + [end]
+    error = -covariance_root(loss.covariance) @ loss.target  # (N, K)
+    exact = frozen_curve(B, error, rate, torch.tensor(steps)).tolist()
     first, last = (
         next(t for t, value in enumerate(curve) if value <= level * curve[0])
         for level in (1e-16, 1e-22)
     )
-    rows = [
-        (0, "kappa", M / mu),
-        (0, "rate measured", math.log(curve[first] / curve[last]) / (last - first)),
-        (0, "rate predicted", -2 * math.log(max(1 - rate * mu, rate * M - 1))),
-    ]
-    for step, closed in zip(steps, exact.tolist()):
-        rows += [(step, "excess", curve[step]), (step, "excess exact", closed)]
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+    measured = math.log(curve[first] / curve[last]) / (last - first)
+    predicted = -2 * math.log(max(1 - rate * mu, rate * M - 1))
+    rates = {"kappa": M / mu, "measured": measured, "predicted": predicted}
+    columns = {"step": steps, "excess": [curve[step] for step in steps], "exact": exact}
+    return {"rates": pd.DataFrame([rates]), "curves": pd.DataFrame(columns)}
 
 
-def thm1_path(settings, point) -> pd.DataFrame:
-    """Columns: gamma_factor, seed, step, quantity, value.
+def thm1_path(settings, point) -> dict[str, pd.DataFrame]:
+    """Two-rate gradient descent along which the proof is checked.
 
     eta_w is the theory's in every run; gamma is gamma_factor times the theory's, and eta_Q =
-    eta_w / gamma^2. At step 0 the constants of the rule. At recorded steps: excess, its bound
-    (1 - eta mu)^t (L - L*)_0, zeta, b, ||w||_F, the drift ||Q - Q_0||_F and the path length in
-    (Q, alpha), and the largest contraction of one step so far (over steps with an excess above
-    1e-20). A run that diverges ends where it does.
+    eta_w / gamma^2. The largest contraction is over steps with an excess above 1e-20. A run
+    that diverges ends where it does.
     """
     s = settings
     loss, model = _start(s, s.K, s.H, point["seed"])
     rule = TheoryRule.at(model, loss)
     gamma = point["gamma_factor"] * rule.gamma
-    start, last = model.Q.detach().clone(), None
-    wanted, length, slowest, previous, rows = set(log_steps(s.steps)), 0.0, 0.0, None, []
-    constants = {"zeta_0": rule.zeta, "b_0": rule.b, "gamma": gamma, "rate Q": rule.rate_w / gamma**2,
-                 "rate w": rule.rate_w, "decrease": rule.decrease, "w bound": rule.w_bound}  # fmt: skip
-    rows += [(0, name, value) for name, value in constants.items()]
-
-    def record(step: int, value: float) -> None:
-        nonlocal last, length, slowest, previous
+    rate_Q = rule.rate_w / gamma**2
+    constants = {
+        "zeta_0": rule.zeta,
+        "b_0": rule.b,
+        "gamma": gamma,
+        "rate_Q": rate_Q,
+        "rate_w": rule.rate_w,
+        "decrease": rule.decrease,
+        "w_bound": rule.w_bound,
+    }
+    start, last, previous = model.Q.detach().clone(), None, None
+    wanted, length, slowest, curves = set(log_steps(s.steps)), 0.0, 0.0, []
+    run = _descend(model, loss, rate_Q, gamma, s.target, s.steps)
+    for step, value in enumerate(run):
         here = torch.cat([model.Q.detach().flatten(), model.w.detach().flatten() / gamma])
         if last is not None:
             length += (here - last).norm().item()
             slowest = max(slowest, value / previous) if previous > 1e-20 else slowest
         last, previous = here, value
         if (step in wanted or value <= s.target) and math.isfinite(value):
-            zeta, b = (
-                number.item() for number in conditioning(weighted_attention(model, loss))
+            zeta, b = (x.item() for x in conditioning(weighted_attention(model, loss)))
+            curves.append(
+                {
+                    "step": step,
+                    "excess": value,
+                    "bound": rule.excess * (1 - rule.decrease) ** step,
+                    "zeta": zeta,
+                    "b": b,
+                    "w_norm": model.w.norm().item(),
+                    "Q_drift": (model.Q.detach() - start).norm().item(),
+                    "path_length": length,
+                    "slowest": slowest,
+                }
             )
-            measured = {"excess": value, "bound": rule.excess * (1 - rule.decrease) ** step, "zeta": zeta, "b": b,
-                        "w norm": model.w.norm().item(), "Q drift": (model.Q.detach() - start).norm().item(),
-                        "path length": length, "slowest contraction": slowest}  # fmt: skip
-            rows.extend((step, name, number) for name, number in measured.items())
-
-    _descend(model, loss, rule.rate_w / gamma**2, gamma, s.target, s.steps, record)
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+    return {"constants": pd.DataFrame([constants]), "curves": pd.DataFrame(curves)}
 
 
-def thm1_rates(settings, point) -> pd.DataFrame:
-    """Columns: sweep ("K", "H"), size, rule, seed, quantity, value.
+def thm1_rates(settings, point) -> dict[str, pd.DataFrame]:
+    """Steps to the target at one size of a sweep over K or H, by one rule.
 
     Dictionaries and heads are nested: a larger size keeps the smaller one's tokens, features
     and heads. Rules: "theory" (gamma and step sizes of the proof), "fixed" (one rate for Q and
     w, the same at every size of the sweep: the smallest eta_w that the theory gives there),
     "tuned" (the fewest steps over `gammas` x `multiples`).
-    Quantities: steps to the target (NaN where not reached), their bound by the theory, the
-    rates used, zeta_0, b_0.
     """
     s = settings
     K, H = (point["size"], s.H) if point["sweep"] == "K" else (s.K, point["size"])
     loss, model = _start(s, K, H, point["seed"])
-    start, rule = (
-        {name: value.clone() for name, value in model.state_dict().items()},
-        TheoryRule.at(model, loss),
-    )
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    rule = TheoryRule.at(model, loss)
     target = s.target * rule.excess
 
     def steps_with(rate_w: float, gamma: float, most: int) -> float:
         model.load_state_dict(start)
-        return _descend(model, loss, rate_w / gamma**2, gamma, target, most)[0]
+        return _steps(
+            list(_descend(model, loss, rate_w / gamma**2, gamma, target, most)), target
+        )
 
     if point["rule"] == "theory":
         best = (steps_with(rule.rate_w, rule.gamma, s.steps), rule.rate_w, rule.gamma)
     elif point["rule"] == "fixed":
-        sizes = (
-            [(k, s.H) for k in s.dictionary_sizes]
-            if point["sweep"] == "K"
-            else [(s.K, h) for h in s.heads]
-        )
-        rate = min(
-            TheoryRule.at(*_start(s, *size, point["seed"])[::-1]).rate_w for size in sizes
-        )
+        over_K = [(k, s.H) for k in s.dictionary_sizes]
+        sizes = over_K if point["sweep"] == "K" else [(s.K, h) for h in s.heads]
+        starts = [_start(s, *size, point["seed"]) for size in sizes]
+        rate = min(TheoryRule.at(other, its_loss).rate_w for its_loss, other in starts)
         best = (steps_with(rate, 1.0, s.steps), rate, 1.0)
     else:
         best = (math.nan, math.nan, math.nan)
@@ -163,25 +156,36 @@ def thm1_rates(settings, point) -> pd.DataFrame:
             steps = steps_with(rate, gamma, most)
             best = best if math.isnan(steps) else (steps, rate, gamma)
     steps, rate_w, gamma = best
-    bound = math.log(s.target) / math.log1p(-rule.decrease)
-    values = {"steps": steps, "steps, bound": bound, "rate w": rate_w, "rate Q": rate_w / gamma**2,
-              "zeta_0": rule.zeta, "b_0": rule.b, "sigma": rule.sigma}  # fmt: skip
-    return pd.DataFrame(list(values.items()), columns=["quantity", "value"])
+    found = {
+        "steps": steps,
+        "bound": math.log(s.target) / math.log1p(-rule.decrease),
+        "rate_w": rate_w,
+        "rate_Q": rate_w / gamma**2,
+        "zeta_0": rule.zeta,
+        "b_0": rule.b,
+        "sigma": rule.sigma,
+    }
+    return {"steps": pd.DataFrame([found])}
 
 
-def thm1_constants(settings, point) -> pd.DataFrame:
-    """Columns: tokens, H, seed, quantity, value: the constants of the theory before any
-    training."""
+def thm1_constants(settings, point) -> dict[str, pd.DataFrame]:
+    """The constants of the theory before any training."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
-    dictionary = sample_dictionary(
-        s.N, s.K, s.d, s.m, s.tau, generator=generator, tokens=point["tokens"]
-    )
+    sizes = s.N, s.K, s.d, s.m, s.tau
+    dictionary = sample_dictionary(*sizes, generator=generator, tokens=point["tokens"])
     loss = PopulationLoss.of(dictionary)
     rule = TheoryRule.at(MultiHeadAttention(dictionary, point["H"], generator=generator), loss)
-    values = {"zeta_0": rule.zeta, "b_0": rule.b, "kappa": rule.b**2 / rule.zeta, "gamma": rule.gamma,
-              "rate Q": rule.rate_Q, "rate w": rule.rate_w, "decrease": rule.decrease}  # fmt: skip
-    return pd.DataFrame(list(values.items()), columns=["quantity", "value"])
+    found = {
+        "zeta_0": rule.zeta,
+        "b_0": rule.b,
+        "kappa": rule.b**2 / rule.zeta,
+        "gamma": rule.gamma,
+        "rate_Q": rule.rate_Q,
+        "rate_w": rule.rate_w,
+        "decrease": rule.decrease,
+    }
+    return {"constants": pd.DataFrame([found])}
 
 
 def _start(s, K: int, H: int, seed: int) -> tuple[PopulationLoss, MultiHeadAttention]:
@@ -197,24 +201,18 @@ def _start(s, K: int, H: int, seed: int) -> tuple[PopulationLoss, MultiHeadAtten
     return PopulationLoss.of(dictionary), model
 
 
-def _descend(
-    model, loss, rate, gamma, target, most, record=None, *, freeze_Q=False
-) -> tuple[float, list[float]]:
-    """Gradient descent until the excess is at most `target`: (steps, excess at each step).
+def _descend(model, loss, rate, gamma, target, most, *, freeze_Q=False) -> Iterator[float]:
+    """Gradient descent; yields the excess before each step, until it is at most `target`, has
+    grown a thousandfold, or `most` steps are taken."""
+    optimizer, first = make_optimizer(model, "gd", rate, gamma=gamma, freeze_Q=freeze_Q), None
+    for _, table in train(model, loss, optimizer, most, at=range(most + 1)):
+        value = loss(table)[0].item()
+        first = value if first is None else first
+        yield value
+        if not target < value < 1e3 * first:
+            return
 
-    Steps are NaN where the target is not reached within `most` steps, or the run diverges.
-    """
-    optimizer = make_optimizer(model, "gd", rate, gamma=gamma, freeze_Q=freeze_Q)
-    curve, ended = [], False
 
-    def look(_, table: Tensor) -> None:
-        nonlocal ended
-        if not ended:
-            curve.append(loss(table)[0].item())
-            ended = not target < curve[-1] < 1e3 * curve[0] or len(curve) > most
-            if record:
-                record(len(curve) - 1, curve[-1])
-
-    while not ended:
-        train(model, loss, optimizer, CHUNK, look, range(CHUNK))
-    return (len(curve) - 1 if curve[-1] <= target else math.nan), curve
+def _steps(curve: list[float], target: float) -> float:
+    """Steps to the target along a curve; NaN where it does not end there."""
+    return len(curve) - 1 if curve[-1] <= target else math.nan

@@ -108,8 +108,8 @@ def model_pairs(
     ]  # (count, N, 1), the error that w corrects most slowly
     yield "PL, w alone, worst error", (worst.mT @ delta).square().sum(dim=(1, 2)), zeta
     any_gamma = _power(-1, 1.5, (count,), generator)
-    bound = curvature_bound(gamma=any_gamma, b=b, sigma=sigma, radius=radius, w_norm=wild.norm(dim=(1, 2)),
-                            error_norm=(2 * K * value).sqrt(), K=K)  # fmt: skip
+    lengths = {"w_norm": wild.norm(dim=(1, 2)), "error_norm": (2 * K * value).sqrt()}
+    bound = curvature_bound(gamma=any_gamma, b=b, sigma=sigma, radius=radius, K=K, **lengths)
     yield "curvature", bound, _curvature(Q, wild, problem, any_gamma)
 
     # In the region of the proof: Q in the ball, w no longer than its bound, excess no larger

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +76,16 @@ class Thm1Rates(Settings):
     target: float = 1e-6
     steps: int = 200_000
     gammas: tuple[float, ...] = (0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.5, 1.0)
-    multiples: tuple[float, ...] = (
-        2.0,
-        1.0,
-        1.4,
-        1.7,
-        2.4,
-        2.8,
-        3.4,
-        4.0,
-    )  # of K / b^2, for eta_w
+    # of K / b^2, for eta_w
+    multiples: tuple[float, ...] = (2.0, 1.0, 1.4, 1.7, 2.4, 2.8, 3.4, 4.0)
 
     def points(self) -> list[dict]:
-        sizes = [("K", size) for size in self.dictionary_sizes] + [
-            ("H", size) for size in self.heads
+        sizes = [("K", size) for size in self.dictionary_sizes]
+        sizes += [("H", size) for size in self.heads]
+        return [
+            {"sweep": sweep, "size": size, "rule": rule, "seed": seed}
+            for rule, (sweep, size), seed in product(self.rules, sizes, self.seeds)
         ]
-        return [{"sweep": sweep, "size": size, "rule": rule, "seed": seed}
-                for rule, (sweep, size), seed in product(self.rules, sizes, self.seeds)]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,48 +110,122 @@ class Thm1Constants(Settings):
 CHAPTER = "ridge/convergence"
 FIVE, TEN = tuple(range(5)), tuple(range(10))
 
+INEQUALITIES = (
+    *("zero-sum vectors", "softmax, first derivative", "softmax, second derivative"),
+    *("attention against Q", "zeta against B", "PL", "PL, w alone, worst error"),
+    *("curvature", "zeta in the ball", "descent", "length of a step", "contraction of a step"),
+)
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/thm1-inequalities",
         item="Theorem 1, its inequalities",
         chapter=CHAPTER,
         function="studies.ridge.convergence.compute:thm1_inequalities",
-        tables={},
+        tables={
+            "inequalities": Table(
+                keys=("seed", "inequality"),
+                levels={"inequality": INEQUALITIES},
+                measures={
+                    "instances": Measure("random instances, tiny ones left out", atol=5),
+                    "violations": Measure("ratios below 1 by more than rounding"),
+                    "tightest_ratio": Measure("larger side over smaller", rtol=1e-4),
+                },
+            ),
+        },
         full=Thm1Inequalities(seeds=FIVE),
         quick=Thm1Inequalities(instances=1_050),
         verify=dict(seeds=(0,)),
-        # TO CONVERT, was rtol=1e-4,
     ),
     Experiment(
         id="yang2024/frozen-attention",
         item="Theorem 1, frozen attention (ours)",
         chapter=CHAPTER,
         function="studies.ridge.convergence.compute:frozen_attention",
-        tables={},
+        tables={
+            "rates": Table(
+                keys=("rule", "seed"),
+                measures={
+                    "kappa": Measure("b^2 / zeta", rtol=1e-4),
+                    "measured": Measure("-log of the contraction a step", rtol=1e-2),
+                    "predicted": Measure("the same from kappa alone", rtol=1e-4),
+                },
+            ),
+            "curves": Table(
+                keys=("rule", "seed", "step"),
+                measures={
+                    "excess": Measure("L - L*", rtol=1e-2, atol=1e-24),
+                    "exact": Measure(
+                        "the closed form of the whole curve", rtol=1e-2, atol=1e-24
+                    ),
+                },
+                # The last step is the one at which the excess passes the target.
+                decided={"step": 0.005},
+                ragged=True,
+            ),
+        },
         full=FrozenAttention(seeds=FIVE),
         quick=FrozenAttention(seeds=(0,)),
         verify=dict(seeds=(0,)),
-        # TO CONVERT, was rtol=1e-2,
-        # TO CONVERT, was atol=1e-24,
     ),
     Experiment(
         id="yang2024/thm1-path",
         item="Theorem 1, along a path",
         chapter=CHAPTER,
         function="studies.ridge.convergence.compute:thm1_path",
-        tables={},
+        tables={
+            "constants": Table(
+                keys=("gamma_factor", "seed"),
+                measures={
+                    "zeta_0": Measure("of the start", rtol=1e-2),
+                    "b_0": Measure("of the start", rtol=1e-2),
+                    "gamma": Measure("gamma_factor times the theory's", rtol=1e-2),
+                    "rate_Q": Measure("eta_Q", rtol=1e-2),
+                    "rate_w": Measure("eta_w", rtol=1e-2),
+                    "decrease": Measure("eta mu", rtol=1e-2),
+                    "w_bound": Measure("of ||w||_F", rtol=1e-2),
+                },
+            ),
+            "curves": Table(
+                keys=("gamma_factor", "seed", "step"),
+                measures={
+                    "excess": Measure("L - L*", rtol=1e-2, atol=1e-24),
+                    "bound": Measure("(1 - eta mu)^t (L - L*)_0", rtol=1e-2, atol=1e-24),
+                    "zeta": Measure("zeta at this step", rtol=1e-2),
+                    "b": Measure("b at this step", rtol=1e-2),
+                    "w_norm": Measure("||w||_F", rtol=1e-2),
+                    "Q_drift": Measure("||Q - Q_0||_F", rtol=1e-2),
+                    "path_length": Measure("so far, in (Q, alpha)", rtol=1e-2),
+                    "slowest": Measure("largest contraction of a step so far", rtol=1e-2),
+                },
+                # The last step is the one at which the excess passes the target.
+                decided={"step": 0.005},
+                ragged=True,
+            ),
+        },
         full=Thm1Path(seeds=FIVE),
         quick=Thm1Path(seeds=(0,), gamma_factors=(1.0, 0.01)),
         verify=dict(seeds=(0,), gamma_factors=(1.0,)),
-        # TO CONVERT, was rtol=1e-2,
-        # TO CONVERT, was atol=1e-24,
     ),
     Experiment(
         id="yang2024/thm1-rates",
         item="Theorem 1, rate against K and H",
         chapter=CHAPTER,
         function="studies.ridge.convergence.compute:thm1_rates",
-        tables={},
+        tables={
+            "steps": Table(
+                keys=("sweep", "size", "rule", "seed"),
+                measures={
+                    "steps": Measure("to the target; NaN: not reached", atol=2, missing=True),
+                    "bound": Measure("on the steps, by the theory", rtol=1e-2),
+                    "rate_w": Measure("eta_w; NaN: not reached", rtol=1e-2, missing=True),
+                    "rate_Q": Measure("eta_Q; NaN: not reached", rtol=1e-2, missing=True),
+                    "zeta_0": Measure("of the start", rtol=1e-2),
+                    "b_0": Measure("of the start", rtol=1e-2),
+                    "sigma": Measure("||Zbar||", rtol=1e-2),
+                },
+            ),
+        },
         full=Thm1Rates(seeds=TEN),
         quick=Thm1Rates(
             dictionary_sizes=(6, 24),
@@ -167,17 +234,28 @@ EXPERIMENTS = (
             gammas=(0.5, 0.125),
         ),
         verify=dict(seeds=(0,), rules=("theory",)),
-        # TO CONVERT, was rtol=1e-2,
     ),
     Experiment(
         id="yang2024/thm1-constants",
         item="Theorem 1, constants at Figure 2a's size",
         chapter=CHAPTER,
         function="studies.ridge.convergence.compute:thm1_constants",
-        tables={},
+        tables={
+            "constants": Table(
+                keys=("tokens", "H", "seed"),
+                measures={
+                    "zeta_0": Measure("of the start", rtol=1e-4),
+                    "b_0": Measure("of the start", rtol=1e-4),
+                    "kappa": Measure("b_0^2 / zeta_0", rtol=1e-4),
+                    "gamma": Measure("the smallest that the proof allows", rtol=1e-4),
+                    "rate_Q": Measure("eta_Q", rtol=1e-4, atol=0),
+                    "rate_w": Measure("eta_w", rtol=1e-4),
+                    "decrease": Measure("eta mu", rtol=1e-4, atol=0),
+                },
+            ),
+        },
         full=Thm1Constants(seeds=FIVE),
         quick=Thm1Constants(N=10, K=40, d=30, m=8, heads=(10, 24, 100)),
         verify=dict(seeds=(0,), tokens=("unit",), heads=(64,)),
-        # TO CONVERT, was rtol=1e-4,
     ),
 )

@@ -1,0 +1,88 @@
+"""The experiments of *Linear convergence*: inequalities, nested sizes, and when a descent
+ends."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ridge_draws import generator
+
+from iclbook.errors import InputError
+from iclbook.ridge import convergence as theory
+from iclbook.ridge.model import MultiHeadAttention
+from iclbook.ridge.population_loss import PopulationLoss, covariance_root
+from iclbook.ridge.prompt import sample_dictionary
+from studies.ridge.convergence import compute, inequalities
+from studies.ridge.convergence.settings import FrozenAttention, Thm1Path, Thm1Rates
+
+
+def start(N=3, K=5, d=4, m=3, H=6, tau=0.4, seed=0):
+    dictionary = sample_dictionary(N, K, d, m, tau, generator=generator(seed))
+    model = MultiHeadAttention(dictionary, H, generator=generator(seed + 1))
+    return PopulationLoss.of(dictionary), model
+
+
+def test_batched_excess_and_attention_are_the_models():
+    loss, model = start()
+    model.w.data = torch.randn(model.w.shape, generator=generator(3), dtype=torch.float64)
+    found = inequalities.attention(model.Q, model.tokens, 3)
+    torch.testing.assert_close(found, model.attention(), rtol=1e-12, atol=1e-14)
+    root = covariance_root(loss.covariance)
+    value = inequalities.excess(model.Q, model.w, model.tokens, root, loss.target)
+    torch.testing.assert_close(value, loss(model())[0], rtol=1e-10, atol=0)
+
+
+def test_points_of_the_region_lie_in_it():
+    pairs = inequalities.model_pairs(3, 4, 3, 2, 5, 50, generator())
+    found = {name: (large, small) for name, large, small in pairs}
+    assert len(found) == 9 and {"PL", "curvature", "descent"} < set(found)
+    for large, small in found.values():
+        assert torch.isfinite(large).all() and torch.isfinite(small).all()
+    large, small = found["PL, w alone, worst error"]
+    torch.testing.assert_close(large, small, rtol=1e-6, atol=1e-12)
+
+
+def test_sizes_are_nested_so_zeta_and_b_are_monotone():
+    def rule(K, H):
+        return theory.TheoryRule.at(*compute._start(Thm1Rates(), K, H, 1)[::-1])
+
+    def grows(values):
+        return all(np.diff(list(values)) >= -1e-9)
+
+    over_K, over_H = [rule(K, 8) for K in (6, 12, 24)], [rule(8, H) for H in (8, 16, 64)]
+    assert grows(-each.zeta for each in over_K) and grows(each.b for each in over_K)
+    assert grows(each.zeta for each in over_H) and grows(each.b for each in over_H)
+    few, many = (compute._start(Thm1Rates(), 8, H, 1)[1].Q for H in (8, 16))
+    assert torch.equal(few, many[:, :8])
+
+
+def test_a_family_has_its_limits():
+    with pytest.raises(InputError, match="at most 128"):
+        compute._start(Thm1Rates(), 200, 8, 0)
+
+
+def test_path_reaches_its_target_and_stops_there():
+    settings = Thm1Path(target=1e-6, steps=5_000)
+    curves = compute.thm1_path(settings, {"gamma_factor": 1.0, "seed": 0})["curves"]
+    assert curves["excess"].iloc[-1] <= 1e-6 < curves["excess"].iloc[-2]
+    assert (curves["Q_drift"] <= curves["path_length"] + 1e-12).all()
+    assert (curves["excess"] <= curves["bound"] * (1 + 1e-9)).all()
+
+
+def test_the_frozen_curve_is_followed_and_its_rate_measured():
+    tables = compute.frozen_attention(FrozenAttention(target=1e-23), {"rule": "1/M", "seed": 3})
+    rates, curves = tables["rates"].iloc[0], tables["curves"]
+    early = curves[curves["exact"] > 1e-15]
+    np.testing.assert_allclose(early["excess"], early["exact"], rtol=1e-6)
+    assert rates["measured"] == pytest.approx(rates["predicted"], rel=0.5)
+
+
+def test_descent_that_diverges_or_runs_out_gives_nan():
+    loss, model = start()
+    curve = list(compute._descend(model, loss, 1e3, 1.0, 1e-9, 500))
+    assert math.isnan(compute._steps(curve, 1e-9)) and len(curve) < 500
+    loss, model = start()
+    curve = list(compute._descend(model, loss, 1e-3, 1.0, 1e-9, 30))
+    assert math.isnan(compute._steps(curve, 1e-9)) and len(curve) == 31
+    assert compute._steps([1.0, 0.5, 0.1], 0.1) == 2
