@@ -1,8 +1,9 @@
 """Settings of the chapter *What it learned: ridge regression*."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -53,6 +54,11 @@ class ErrorBound(Settings):
     instances: int = 500
     largest: int = 12
 
+    @property
+    def numbers(self) -> range:
+        """The instances' numbers."""
+        return range(self.instances)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Noiseless(Settings):
@@ -69,13 +75,71 @@ class Noiseless(Settings):
     test_tasks: int = 1_000
 
 
+DOMAINS = ("in-domain", "out-of-domain", "signs", "one basis function")
+trained = partial(Measure, rtol=1e-3, atol=1e-6)
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/thm2",
         item="Theorem 2",
         chapter="ridge/ridge_regression",
         function="studies.ridge.ridge_regression.compute:thm2",
-        tables={},
+        tables={
+            "training": Table(
+                keys=("seed", "step"),
+                measures={
+                    "excess_loss": trained("L - L*"),
+                    "row_space": trained("||P (a~ - A)|| / ||A||, P onto the row space of Z"),
+                    "complement": trained("the same, P onto its complement"),
+                },
+            ),
+            "columns": Table(
+                keys=("seed", "step", "group"),
+                levels={"group": ("shown", "not shown")},
+                measures={
+                    "nearest": trained("smallest relative distance of a~_k from A_k"),
+                    "median": trained("median"),
+                    "farthest": trained("largest"),
+                },
+            ),
+            "best_spectrum": Table(
+                keys=("seed", "index"), measures={"singular_value": Measure("of A")}
+            ),
+            "spectrum": Table(
+                keys=("seed", "step", "index"), measures={"singular_value": trained("of a~")}
+            ),
+            "heads": Table(
+                keys=("seed", "step"),
+                measures={
+                    "largest_median": trained("largest singular value of B_k, median over k"),
+                    "largest_least": trained("the same, smallest over k"),
+                    "smallest_median": trained("smallest singular value of B_k, median over k"),
+                    "smallest_least": trained("the same, smallest over k"),
+                    "focused": trained("fewest tokens that a head attends to, exp(entropy)"),
+                    "attended": trained("median"),
+                    "spread": trained("most"),
+                },
+            ),
+            "ridge": Table(
+                keys=("seed", "step", "domain"),
+                levels={"domain": DOMAINS},
+                measures={
+                    "difference": trained(
+                        "from scikit-learn's ridge, tokens not shown, relative"
+                    )
+                },
+            ),
+            "bounds": Table(
+                keys=("seed", "step", "domain", "delta"),
+                levels={"domain": DOMAINS, "delta": "deltas"},
+                measures={
+                    "error": trained("1 - delta quantile of (1/2K) ||y^ - y*^||^2"),
+                    "cauchy_schwarz": trained("that of (L - L*) ||Zbar^{-1} y||^2"),
+                    "bound": trained("with probability at least 1 - delta"),
+                    "share_above": Measure("share of draws above the bound", atol=1e-3),
+                },
+            ),
+        },
         full=Theorem2(seeds=SEEDS),
         quick=Theorem2(
             N=6,
@@ -90,15 +154,44 @@ EXPERIMENTS = (
             seeds=(0,),
         ),
         verify=dict(steps=100, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-6,
     ),
     Experiment(
         id="yang2024/thm2-iterations",
         item="Theorem 2, iteration count",
         chapter="ridge/ridge_regression",
         function="studies.ridge.ridge_regression.compute:thm2_iterations",
-        tables={},
+        tables={
+            "facts": Table(
+                keys=("seed",),
+                measures={
+                    "gamma_theory": Measure("gamma that the theory asks for"),
+                    "difference": Measure("from ridge at the end, relative", atol=1e-9),
+                    "steps": Measure("taken"),
+                    "zeta_start": Measure("zeta at the start"),
+                    "smallest_zeta": Measure("along the path"),
+                    "promised": Measure("contraction a step by Theorem 1"),
+                    "smallest": Measure("smallest measured contraction a step", rtol=1e-4),
+                },
+            ),
+            "counts": Table(
+                keys=("seed", "precision"),
+                levels={"precision": "precisions"},
+                measures={
+                    "promised": Measure("iterations, by the rates of this run", atol=1),
+                    "promised_own": Measure("by the theory's own step; not run", atol=1),
+                    "by_loss": Measure(
+                        "first step at which the bound with the measured loss does; NaN: none",
+                        atol=2,
+                        missing=True,
+                    ),
+                    "by_error": Measure(
+                        "first at which the measured error does; NaN: none",
+                        atol=2,
+                        missing=True,
+                    ),
+                },
+            ),
+        },
         full=Iterations(seeds=SEEDS),
         quick=Iterations(seeds=(0,), steps=1_000, draws=1_000, precisions=(1.0, 0.3, 0.1)),
         verify=dict(seeds=(0,)),
@@ -108,7 +201,19 @@ EXPERIMENTS = (
         item="Theorem 2, error bound",
         chapter="ridge/ridge_regression",
         function="studies.ridge.ridge_regression.compute:thm2_error_bound",
-        tables={},
+        tables={
+            "ratios": Table(
+                keys=("seed", "instance"),
+                levels={"instance": "numbers"},
+                measures={
+                    "random_label": Measure("error over its bound, labels of a random task"),
+                    "worst_label": Measure("the same for the label that makes it tightest"),
+                    "signal": Measure("||Zbar^{-1} Z^T lambda|| over ||lambda||"),
+                    "log_moment": Measure("of the chi-square bound's first step"),
+                    "tail": Measure("of its second step"),
+                },
+            ),
+        },
         full=ErrorBound(seeds=(0, 1, 2)),
         quick=ErrorBound(seeds=(0,), instances=200),
         verify=dict(seeds=(0,)),
@@ -118,7 +223,21 @@ EXPERIMENTS = (
         item="Theorem 2 at tau = 0 (ours)",
         chapter="ridge/ridge_regression",
         function="studies.ridge.ridge_regression.compute:thm2_noiseless",
-        tables={},
+        tables={
+            "errors": Table(
+                keys=("seed", "group"),
+                levels={"group": ("before", "after")},
+                measures={
+                    "excess_loss": Measure("L - L*", atol=1e-20),
+                    "error": Measure("relative, true labels of tokens not shown", atol=1e-9),
+                    "task_error": Measure("of the lambda read off the predictions", atol=1e-9),
+                    "table_error": Measure("||a~ - A|| / ||A||"),
+                    "lost_part": Measure(
+                        "its share outside the span of the prompt's labels", atol=1e-9
+                    ),
+                },
+            ),
+        },
         full=Noiseless(seeds=SEEDS),
         quick=Noiseless(seeds=(0,), steps=1_500),
         verify=dict(seeds=(0,)),
