@@ -29,9 +29,8 @@ def arranged(
             f"{label}: a key is NaN; use a table of its own",
         )
         twice = table.duplicated(keys)
-        require(
-            not twice.any(), f"{label}: the same key twice, first in row {int(twice.argmax())}"
-        )
+        first = int(twice.argmax()) if twice.any() else None
+        require(first is None, f"{label}: the same key twice, first in row {first}")
         numbers = dict.fromkeys(declared.measures, float)
         found[name] = table[declared.columns].astype(numbers).reset_index(drop=True)
     return found

@@ -1,5 +1,6 @@
 """How many heads: Figure 4, where training diverges, and what holds few heads back."""
 
+import contextlib
 import math
 
 import pandas as pd
@@ -15,93 +16,77 @@ from iclbook.ridge.training import make_optimizer, train
 from iclbook.training import log_steps
 
 
-def fig4(settings, point) -> pd.DataFrame:
-    """Columns: tokens, seed, H, step, quantity, value; the only quantity is "excess loss", L -
-    L*."""
+def fig4(settings, point) -> dict[str, pd.DataFrame]:
+    """Train one head count on the population loss; see `Fig4` for its steps."""
     s, H = settings, point["H"]
     steps = min(s.steps, max(s.min_steps, s.head_steps // H))
     exact, model, loss = start(s, point, s.dtype, point["tokens"])
-    rows, population = [], PopulationLoss.of(exact)
-
-    def record(step: int, table: torch.Tensor) -> None:
-        rows.append((step, "excess loss", population(table.double())[0].item()))
-
-    train(model, loss, make_optimizer(model, "adam", s.rate), steps, record, log_steps(steps))
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+    population = PopulationLoss.of(exact)
+    run = train(model, loss, make_optimizer(model, "adam", s.rate), steps, at=log_steps(steps))
+    rows = [(step, population(table.double())[0].item()) for step, table in run]
+    return {"curves": pd.DataFrame(rows, columns=["step", "excess_loss"])}
 
 
-def fig4_map(settings, point) -> pd.DataFrame:
-    """Columns: optimizer, loss, dtype, H, rate, seed, step, quantity, value.
+def fig4_map(settings, point) -> dict[str, pd.DataFrame]:
+    """Train one cell of the map; the loss is infinite from the first step at which it is not
+    finite.
 
-    Quantities: "excess loss", infinite from the first step at which it is not finite; at step 0
-    also "largest curvature", the largest eigenvalue of the loss's second derivative in w, max_k
-    lambda_max(B_k B_k^T) / K.
+    The curvature is the largest eigenvalue of the loss's second derivative in w.
     """
     s = settings
     exact, model, loss = start(s, point, point["dtype"])
-    population, excess = PopulationLoss.of(exact), {}
+    population, looks = PopulationLoss.of(exact), log_steps(s.steps)
     with torch.no_grad():
         B = head_matrices(model.attention().double(), label_covariance(exact))  # (K, N, H)
     curvature = torch.linalg.matrix_norm(B, ord=2).square().max().item() / s.K
 
-    def record(step: int, table: torch.Tensor) -> None:
-        value = population(table.double())[0].item()
-        excess[step] = value if math.isfinite(value) else math.inf
-
+    excess = dict.fromkeys(looks, math.inf)
     optimizer = make_optimizer(model, point["optimizer"], point["rate"])
-    try:
-        train(model, loss, optimizer, s.steps, record, log_steps(s.steps))
-    except InputError:  # the loss left the floating-point range: this is what the map is about
-        pass
-    rows = [(step, "excess loss", excess.get(step, math.inf)) for step in log_steps(s.steps)]
-    rows.append((0, "largest curvature", curvature))
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+    # That the loss leaves the floating-point range is what the map is about.
+    with contextlib.suppress(InputError):
+        for step, table in train(model, loss, optimizer, s.steps, at=looks):
+            value = population(table.double())[0].item()
+            excess[step] = value if math.isfinite(value) else math.inf
+    return {
+        "curves": pd.DataFrame(list(excess.items()), columns=["step", "excess_loss"]),
+        "curvatures": pd.DataFrame([{"curvature": curvature}]),
+    }
 
 
-def fig4_stall(settings, point) -> pd.DataFrame:
-    """Columns: case, K, H, seed, step, quantity, value.
-
-    Quantities: "excess loss"; "tokens with both signs", the share of tokens k whose w[:, k]
-    holds both signs; "signs kept", the share of entries of w with the sign they had at step
-    100. At step 0 also "frozen Q", the excess loss of the best w while Q stays as drawn.
-    """
-    s, case, H = settings, point["case"], point["H"]
+def fig4_stall(settings, point) -> dict[str, pd.DataFrame]:
+    """Train few heads from the start that the case names; count the signs of w."""
+    s, case = settings, point["case"]
     exact, model, loss = start(s, point, s.dtype)
-    population, rows, first = PopulationLoss.of(exact), [], []
+    population = PopulationLoss.of(exact)
     with torch.no_grad():
         attention = model.attention().double()  # (N, H, K)
-        best = frozen_attention_weights(
-            attention, population.target, population.covariance
-        )  # (H, K)
-        rows.append((0, "frozen Q", population((attention * best).sum(dim=1))[0].item()))
+        fit = population.target, population.covariance
+        best = frozen_attention_weights(attention, *fit)  # (H, K)
+        frozen = population((attention * best).sum(dim=1))[0].item()
         generator = torch.Generator().manual_seed(1000 + point["seed"])
         if case == "random signs":
             model.w.normal_(std=s.w_spread, generator=generator)
         if case == "near the solution":
-            for own, solved in zip(
-                model.parameters(), exact_two_head_model(exact).parameters()
-            ):
+            solution = exact_two_head_model(exact).parameters()
+            for own, solved in zip(model.parameters(), solution):
                 noise = torch.randn(own.shape, generator=generator, dtype=torch.float64)
                 own.copy_(solved + s.blur * solved.square().mean().sqrt() * noise)
 
-    def record(step: int, table: torch.Tensor) -> None:
-        rows.append((step, "excess loss", population(table.double())[0].item()))
+    curves, signs, first = [], [], None
+    optimizer = make_optimizer(model, "adam", s.rate, half_life=s.half_life)
+    for step, table in train(model, loss, optimizer, s.steps, at=log_steps(s.steps)):
         positive = model.w > 0  # (H, K)
         both = positive.any(dim=0) & ~positive.all(dim=0)  # (K,)
-        rows.append((step, "tokens with both signs", both.double().mean().item()))
+        value = population(table.double())[0].item()
+        curves.append((step, value, both.double().mean().item()))
         if step >= 100:
-            first.append(positive.clone())
-            rows.append((step, "signs kept", (positive == first[0]).double().mean().item()))
-
-    train(
-        model,
-        loss,
-        make_optimizer(model, "adam", s.rate, half_life=s.half_life),
-        s.steps,
-        record,
-        log_steps(s.steps),
-    )
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+            first = positive.clone() if first is None else first
+            signs.append((step, (positive == first).double().mean().item()))
+    return {
+        "curves": pd.DataFrame(curves, columns=["step", "excess_loss", "both_signs"]),
+        "signs": pd.DataFrame(signs, columns=["step", "kept"]),
+        "frozen": pd.DataFrame([{"excess_loss": frozen}]),
+    }
 
 
 def start(settings, point, dtype: str, tokens: str = "unit"):
@@ -119,8 +104,6 @@ def start(settings, point, dtype: str, tokens: str = "unit"):
         loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
     else:
         pool = sample_tasks(s.pool, s.m, generator=generator)  # (pool, m)
-        labels = sample_labels(exact, pool, generator=generator).to(
-            dictionary.tokens.dtype
-        )  # (pool, K)
-        loss = BatchLoss(labels, s.batch, generator=generator)
+        labels = sample_labels(exact, pool, generator=generator)  # (pool, K)
+        loss = BatchLoss(labels.to(dictionary.tokens.dtype), s.batch, generator=generator)
     return exact, MultiHeadAttention(dictionary, point["H"], generator=generator), loss

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,48 +105,109 @@ class Fig4Stall(Settings):
         ]
 
 
+LOSS = {"excess_loss": Measure("L - L*; inf once it is not finite", rtol=1e-3, atol=1e-6)}
+CELL = ("optimizer", "loss", "dtype", "H", "rate", "seed")
+FEW = ("case", "K", "H", "seed")
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/fig4",
         item="Figure 4",
         chapter="ridge/many_heads",
         function="studies.ridge.many_heads.compute:fig4",
-        tables={},
+        tables={"curves": Table(keys=("tokens", "seed", "H", "step"), measures=LOSS)},
         full=Fig4(seeds=(0, 1, 2)),
-        quick=Fig4(N=6, K=24, d=12, m=4, H=(2, 6, 24), rate=2e-3, steps=500, min_steps=300, head_steps=6_000),
+        quick=Fig4(
+            N=6,
+            K=24,
+            d=12,
+            m=4,
+            H=(2, 6, 24),
+            rate=2e-3,
+            steps=500,
+            min_steps=300,
+            head_steps=6_000,
+        ),
         paper=Fig4(seeds=(0, 1, 2), tokens=("gaussian",)),
         unstated=("tau", "H", "steps", "min_steps", "head_steps", "seeds", "dtype"),
         verify=dict(H=(2, 30), steps=100, min_steps=100, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-6,
     ),
     Experiment(
         id="yang2024/fig4-map",
         item="Figure 4 (ours: rates)",
         chapter="ridge/many_heads",
         function="studies.ridge.many_heads.compute:fig4_map",
-        tables={},
+        tables={
+            "curves": Table(keys=(*CELL, "step"), measures=LOSS),
+            "curvatures": Table(
+                keys=CELL,
+                measures={"curvature": Measure("max_k lambda_max(B_k B_k^T) / K at the start")},
+            ),
+        },
         full=Fig4Map(),
-        quick=Fig4Map(N=6, K=24, d=12, m=4, steps=300, pool=500, batch=64,
-                      cases=(("adam", "population", "float32", (6, 24), (1e-3, 1e-2, 1e-1)),
-                             ("gd", "population", "float32", (6, 24), (0.3, 3.0, 30.0)))),
-        verify=dict(steps=32, cases=(("adam", "batch", "float32", (30,), (1e-3,)),
-                                     ("gd", "population", "float32", (64,), (1.0,)))),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-6,
+        quick=Fig4Map(
+            N=6,
+            K=24,
+            d=12,
+            m=4,
+            steps=300,
+            pool=500,
+            batch=64,
+            cases=(
+                ("adam", "population", "float32", (6, 24), (1e-3, 1e-2, 1e-1)),
+                ("gd", "population", "float32", (6, 24), (0.3, 3.0, 30.0)),
+            ),
+        ),
+        verify=dict(
+            steps=32,
+            cases=(
+                ("adam", "batch", "float32", (30,), (1e-3,)),
+                ("gd", "population", "float32", (64,), (1.0,)),
+            ),
+        ),
     ),
     Experiment(
         id="yang2024/fig4-stall",
         item="Figure 4 (ours: few heads)",
         chapter="ridge/many_heads",
         function="studies.ridge.many_heads.compute:fig4_stall",
-        tables={},
+        tables={
+            "curves": Table(
+                keys=(*FEW, "step"),
+                measures=LOSS
+                | {
+                    "both_signs": Measure(
+                        "share of tokens k whose w[:, k] holds both", atol=0.02
+                    )
+                },
+            ),
+            "signs": Table(
+                keys=(*FEW, "step"),
+                measures={"kept": Measure("share of w with the sign of step 100", atol=0.02)},
+            ),
+            "frozen": Table(
+                keys=FEW,
+                measures={"excess_loss": Measure("best w, Q as drawn", rtol=1e-3, atol=1e-6)},
+            ),
+        },
         full=Fig4Stall(seeds=(0, 1, 2)),
-        quick=Fig4Stall(N=6, d=12, m=4, steps=400, half_life=60.0,
-                        cases=(("from zero", 24, (2, 4)), ("random signs", 24, (2, 4)), ("from zero", 12, (2,)),
-                               ("near the solution", 12, (2,)))),
-        verify=dict(steps=32, seeds=(0,), cases=(("from zero", 200, (5,)), ("near the solution", 100, (2,)))),
-        # TO CONVERT, was rtol=1e-3,
-        # TO CONVERT, was atol=1e-6,
+        quick=Fig4Stall(
+            N=6,
+            d=12,
+            m=4,
+            steps=400,
+            half_life=60.0,
+            cases=(
+                ("from zero", 24, (2, 4)),
+                ("random signs", 24, (2, 4)),
+                ("from zero", 12, (2,)),
+                ("near the solution", 12, (2,)),
+            ),
+        ),
+        verify=dict(
+            steps=32,
+            seeds=(0,),
+            cases=(("from zero", 200, (5,)), ("near the solution", 100, (2,))),
+        ),
     ),
-)  # fmt: skip
+)

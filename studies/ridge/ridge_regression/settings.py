@@ -228,7 +228,7 @@ EXPERIMENTS = (
                 keys=("seed", "group"),
                 levels={"group": ("before", "after")},
                 measures={
-                    "excess_loss": Measure("L - L*", atol=1e-20),
+                    "excess_loss": Measure("L - L*", atol=1e-12),
                     "error": Measure("relative, true labels of tokens not shown", atol=1e-9),
                     "task_error": Measure("of the lambda read off the predictions", atol=1e-9),
                     "table_error": Measure("||a~ - A|| / ||A||"),

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from iclbook.experiments.ridge import many_heads as experiments
 
+from iclbook.catalogue import find
 from iclbook.ridge.population_loss import PopulationLoss
-from studies.catalogue import find
+from studies.ridge.many_heads import compute as experiments
 
 SMALL = dict(N=4, d=6, m=3, steps=120)
 
@@ -32,7 +32,7 @@ def test_head_counts_and_readings_of_a_seed_share_the_dictionary():
 def test_more_heads_take_fewer_steps_but_never_less_than_the_least():
     s = quick("fig4", K=9, steps=60, min_steps=20, head_steps=200)
     last = {
-        H: experiments.fig4(s, {"seed": 0, "H": H, "tokens": "unit"})["step"].max()
+        H: experiments.fig4(s, {"seed": 0, "H": H, "tokens": "unit"})["curves"]["step"].max()
         for H in (2, 5, 40)
     }
     assert last == {2: 60, 5: 40, 40: 20}
@@ -60,21 +60,19 @@ def test_the_largest_curvature_is_that_of_autograd():
     hessian = torch.autograd.functional.hessian(
         in_w, torch.zeros(3, s.K, dtype=torch.float64)
     ).reshape(3 * s.K, -1)
-    table = experiments.fig4_map(s, point).set_index("quantity")["value"]
-    assert table["largest curvature"] == pytest.approx(
-        torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-9
-    )
+    found = experiments.fig4_map(s, point)["curvatures"]["curvature"].item()
+    assert found == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-9)
 
 
 def test_a_diverged_run_is_infinite_from_then_on_and_has_every_step():
     s = quick("fig4-map", K=9, steps=600)
     point = {"optimizer": "gd", "loss": "population", "dtype": "float32", "H": 6, "seed": 0}
     wild, tame = (
-        experiments.fig4_map(s, point | {"rate": rate}).query("quantity == 'excess loss'")
-        for rate in (1e3, 1e-2)
+        experiments.fig4_map(s, point | {"rate": rate})["curves"] for rate in (1e3, 1e-2)
     )
-    assert list(wild["step"]) == list(tame["step"]) and math.isinf(wild["value"].iloc[-1])
-    assert tame["value"].map(math.isfinite).all() and tame["value"].is_monotonic_decreasing
+    assert list(wild["step"]) == list(tame["step"]) and math.isinf(wild["excess_loss"].iloc[-1])
+    assert tame["excess_loss"].map(math.isfinite).all()
+    assert tame["excess_loss"].is_monotonic_decreasing
 
 
 @pytest.mark.parametrize(
@@ -82,14 +80,14 @@ def test_a_diverged_run_is_infinite_from_then_on_and_has_every_step():
 )
 def test_starts_are_what_they_are_called(case, K):
     s = quick("fig4-stall", blur=0.0, w_spread=0.5, dtype="float64", rate=1e-12)
-    table = experiments.fig4_stall(s, {"case": case, "K": K, "H": 2, "seed": 0})
-    at_start = table[table["step"] == 0].set_index("quantity")["value"]
+    tables = experiments.fig4_stall(s, {"case": case, "K": K, "H": 2, "seed": 0})
+    at_start = tables["curves"].iloc[0]
     both = {"from zero": 0.0, "near the solution": 1.0}
     if case == "random signs":
-        assert 0 < at_start["tokens with both signs"] < 1
+        assert 0 < at_start["both_signs"] < 1
     else:
-        assert at_start["tokens with both signs"] == both[case]
-    assert (at_start["excess loss"] < 1e-20) == (case == "near the solution")
-    assert at_start["frozen Q"] > 1e-6
-    kept = table[table["quantity"] == "signs kept"]["value"]
+        assert at_start["both_signs"] == both[case]
+    assert (at_start["excess_loss"] < 1e-20) == (case == "near the solution")
+    assert tables["frozen"]["excess_loss"].item() > 1e-6
+    kept = tables["signs"]["kept"]
     assert len(kept) and (kept == 1).all(), "with a vanishing rate no sign changes"
