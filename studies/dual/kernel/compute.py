@@ -11,9 +11,8 @@ from iclbook.dual import kernel as K
 from iclbook.dual.attention import SelfAttention
 
 
-def kernel_identity(settings, point) -> pd.DataFrame:
-    """Columns: seed, width, norm, quantity, value: each identity's largest relative error over
-    N x N pairs.
+def kernel_identity(settings, point) -> dict[str, pd.DataFrame]:
+    """Each identity's largest relative error over N x N pairs.
 
     Keys have the given norm times a uniform number, the first of them 0; queries have the norm
     itself.
@@ -44,20 +43,16 @@ def kernel_identity(settings, point) -> pd.DataFrame:
             in_logs = (
                 (log_q.unsqueeze(-2) + log_k.unsqueeze(-3)).logsumexp(-1).softmax(-1)
             )  # (N, N)
-            for name, found, wanted in (
-                ("kernel", factored, exact),
-                ("shifted features", shifted, in_logs),
-            ):
-                rows.append((width, norm, name, ((found - wanted).abs() / wanted).max().item()))
-    return pd.DataFrame(rows, columns=["width", "norm", "quantity", "value"])
+            errors = {
+                "kernel": (factored / exact - 1).abs().max().item(),
+                "shifted_features": (shifted / in_logs - 1).abs().max().item(),
+            }
+            rows.append({"width": width, "norm": norm, **errors})
+    return {"errors": pd.DataFrame(rows)}
 
 
-def features_variance(settings, point) -> pd.DataFrame:
-    """Columns: seed, cosine, features, quantity, value.
-
-    Quantities: mean, variance (about the exact kernel) and their standard errors over `sets`
-    sets of features; and what the closed forms say, "mean exact" and "variance exact".
-    """
+def features_variance(settings, point) -> dict[str, pd.DataFrame]:
+    """Mean and variance of the kernel's estimates over `sets` sets of d_r features, by kind."""
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
     x, y = torch.zeros(2, 1, s.d, dtype=torch.float64)
@@ -89,11 +84,15 @@ def features_variance(settings, point) -> pd.DataFrame:
             variance = K.positive_variance(x, y, s.d_r, orthogonal=name == "orthogonal")
         squares, root = (estimates - exact).square(), math.sqrt(s.sets)
         values = {
-            "mean": estimates.mean(), "mean error": estimates.std() / root, "mean exact": exact,
-            "variance": squares.mean(), "variance error": squares.std() / root, "variance exact": variance,
-        }  # fmt: skip
-        rows += [(name, quantity, float(value)) for quantity, value in values.items()]
-    return pd.DataFrame(rows, columns=["features", "quantity", "value"])
+            "mean": estimates.mean(),
+            "mean_error": estimates.std() / root,
+            "mean_exact": exact,
+            "variance": squares.mean(),
+            "variance_error": squares.std() / root,
+            "variance_exact": variance,
+        }
+        rows.append({"features": name, **{what: float(v) for what, v in values.items()}})
+    return {"moments": pd.DataFrame(rows)}
 
 
 def projected_prompt(
@@ -129,80 +128,76 @@ def _estimated_kernel(
     return K.log_positive_features(queries, w).exp() @ K.log_positive_features(keys, w).exp().mT
 
 
-def fig26_heatmaps(settings, point) -> pd.DataFrame:
-    """Columns: squared_sum, seed, d_r (0 = exact), query, key, quantity "weight", value; iid
-    features."""
-    s, rows = settings, []
+def fig26_heatmaps(settings, point) -> dict[str, pd.DataFrame]:
+    """The attention matrix of one prompt, exact and by iid features."""
+    s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     queries, keys, _ = projected_prompt(s.N, s.d, point["squared_sum"], generator)
-    matrices = {0: K.kernel_weights(K.softmax_kernel(queries, keys))}
+
+    def rows(kernel, name, **key):  # kernel: (N + 1, N + 1)
+        matrix = enumerate(K.kernel_weights(kernel).tolist())
+        return [
+            {**key, "query": query, "key": place, name: weight}
+            for query, weights in matrix
+            for place, weight in enumerate(weights)
+        ]
+
+    estimated = []
     for d_r in s.d_r:
-        matrices[d_r] = K.kernel_weights(
-            _estimated_kernel("iid", queries, keys, d_r, generator)
-        )
-    for d_r, matrix in matrices.items():
-        for query, weights in enumerate(matrix.tolist()):
-            rows += [(d_r, query, key, "weight", weight) for key, weight in enumerate(weights)]
-    return pd.DataFrame(rows, columns=["d_r", "query", "key", "quantity", "value"])
+        kernel = _estimated_kernel("iid", queries, keys, d_r, generator)
+        estimated += rows(kernel, "estimated", d_r=d_r)
+    exact = rows(K.softmax_kernel(queries, keys), "weight")
+    return {"weights": pd.DataFrame(estimated), "exact": pd.DataFrame(exact)}
 
 
-def fig27_error(settings, point) -> pd.DataFrame:
-    """Columns: squared_sum, seed, features, d_r, quantity, value; averages over `draws` and
-    over the entries.
+def _differences(estimates: Tensor, exact: Tensor, name: str) -> dict[str, float]:
+    """MSE, MAE and the MSE's standard error over draws, of estimates (draws, ...) of exact
+    (...)."""
+    differences = (estimates - exact).flatten(1)  # (draws, entries)
+    squares = differences.square().mean(1)  # (draws,)
+    return {
+        f"{name}_MSE": squares.mean().item(),
+        f"{name}_MAE": differences.abs().mean().item(),
+        f"{name}_MSE_error": (squares.std() / math.sqrt(len(squares))).item(),
+    }
 
-    Quantities: MSE and MAE of the attention matrix ("matrix") and of the output, the standard
-    error of each MSE over the draws; the MSE of the kernel relative to itself and its closed
-    form; for iid features the first-order MSEs; the share of negative weights. At d_r = 0,
-    features "none": the largest ||q + k||^2.
-    """
+
+def fig27_error(settings, point) -> dict[str, pd.DataFrame]:
+    """Errors of attention by features, averaged over `draws` draws and over the entries."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     queries, keys, values = projected_prompt(s.N, s.d, point["squared_sum"], generator)
-    kernel = K.softmax_kernel(queries, keys)
+    kernel = K.softmax_kernel(queries, keys)  # (N + 1, N + 1)
     matrix = K.kernel_weights(kernel)
-    output, identity = matrix @ values, torch.eye(len(keys), dtype=torch.float64)
-    rows = [
-        (
-            "none",
-            0,
-            "largest ||q + k||^2",
-            (-2 * K.log_gaussian_kernel(queries, -keys)).max().item(),
-        )
-    ]
+    identity = torch.eye(len(keys), dtype=torch.float64)
+    errors, first_order = [], []
     for d_r in s.d_r:
         for name in s.features:
-            draws = {"matrix": [], "output": [], "kernel": [], "negative": []}
-            for _ in range(s.draws):
-                estimate = _estimated_kernel(name, queries, keys, d_r, generator)
-                weights = K.kernel_weights(estimate)
-                draws["matrix"].append(weights - matrix)
-                draws["output"].append(weights @ values - output)
-                draws["kernel"].append(estimate / kernel - 1)
-                draws["negative"].append((weights < 0).double())
-            found = {}
-            for part in ("matrix", "output"):
-                differences = torch.stack(draws[part]).flatten(1)  # (draws, entries)
-                squares = differences.square().mean(1)  # (draws,)
-                found[f"{part} MSE"], found[f"{part} MAE"] = (
-                    squares.mean(),
-                    differences.abs().mean(),
-                )
-                found[f"{part} MSE error"] = squares.std() / math.sqrt(s.draws)
-            found["kernel MSE"] = torch.stack(draws["kernel"]).square().mean()
-            found["share negative"] = torch.stack(draws["negative"]).mean()
+            estimates = torch.stack(
+                [_estimated_kernel(name, queries, keys, d_r, generator) for _ in range(s.draws)]
+            )  # (draws, N + 1, N + 1)
+            weights = K.kernel_weights(estimates)
             if name == "trigonometric":
                 variance = K.trigonometric_variance(queries, keys, d_r // 2)
             else:
-                variance = K.positive_variance(
-                    queries, keys, d_r, orthogonal=name == "orthogonal"
-                )
-            found["kernel MSE exact"] = (variance / kernel.square()).mean()
-            if name == "iid":
-                found["matrix MSE first order"] = K.attention_variance(
-                    queries, keys, identity, d_r
-                ).mean()
-                found["output MSE first order"] = K.attention_variance(
-                    queries, keys, values, d_r
-                ).mean()
-            rows += [(name, d_r, quantity, value.item()) for quantity, value in found.items()]
-    return pd.DataFrame(rows, columns=["features", "d_r", "quantity", "value"])
+                orthogonal = name == "orthogonal"
+                variance = K.positive_variance(queries, keys, d_r, orthogonal=orthogonal)
+            found = {
+                **_differences(weights, matrix, "matrix"),
+                **_differences(weights @ values, matrix @ values, "output"),
+                "kernel_MSE": (estimates / kernel - 1).square().mean().item(),
+                "kernel_MSE_exact": (variance / kernel.square()).mean().item(),
+                "share_negative": (weights < 0).double().mean().item(),
+            }
+            errors.append({"features": name, "d_r": d_r, **found})
+        variances = {
+            "matrix_MSE": K.attention_variance(queries, keys, identity, d_r),
+            "output_MSE": K.attention_variance(queries, keys, values, d_r),
+        }
+        first_order.append({"d_r": d_r} | {n: v.mean().item() for n, v in variances.items()})
+    largest = (-2 * K.log_gaussian_kernel(queries, -keys)).max().item()
+    return {
+        "errors": pd.DataFrame(errors),
+        "first_order": pd.DataFrame(first_order),
+        "prompts": pd.DataFrame([{"largest": largest}]),
+    }
