@@ -55,16 +55,18 @@ def _residual(found: Tensor, wanted: Tensor) -> float:
 
 
 @torch.no_grad()
-def transformer_layer(settings, point) -> pd.DataFrame:
-    """Columns: seed, trial, block, activation, mask, quantity ("residual"), value.
+def transformer_layer(settings, point) -> dict[str, pd.DataFrame]:
+    """Residuals of a layer's output at every token to one step of training on the frozen map.
 
     block "attention + feed-forward" is ours, with biases; "pre-norm" and "post-norm" are
-    PyTorch's encoder layers. Each residual compares the layer's output at every token with one
-    step of training on the frozen map.
+    PyTorch's encoder layers.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
-    whole = lambda top, low=1: int(torch.randint(low, top + 1, (1,), generator=g))  # noqa: E731
+
+    def whole(top: int, low: int = 1) -> int:
+        return int(torch.randint(low, top + 1, (1,), generator=g))
+
     for trial in range(s.trials):
         for activation in GATES:
             for mask_name in ("full", "causal"):
@@ -90,48 +92,36 @@ def transformer_layer(settings, point) -> pd.DataFrame:
                 queries, keys, values = layer.project(tokens)
                 after = frozen_feed_forward(x, first, second, activation)
                 found = layer_dual(queries, keys, values @ layer.W_O.mT, after, mask)
-                rows.append(
-                    (
-                        trial,
-                        "attention + feed-forward",
-                        activation,
-                        mask_name,
-                        _residual(found, wanted),
-                    )
-                )
+                residuals = {"attention + feed-forward": _residual(found, wanted)}
 
                 width = heads * whole(max(s.width_max // heads, 2), 2)
                 tokens = _tokens(2, n, width, norm, g)
                 for block in ("pre-norm", "post-norm"):
                     peer = nn.TransformerEncoderLayer(
-                        width, heads, hidden, dropout=0.0, activation=activation, batch_first=True,
-                        norm_first=block == "pre-norm", dtype=FLOAT,
-                    )  # fmt: skip
+                        width,
+                        heads,
+                        hidden,
+                        dropout=0.0,
+                        activation=activation,
+                        batch_first=True,
+                        norm_first=block == "pre-norm",
+                        dtype=FLOAT,
+                    )
                     draw_parameters(peer, g).eval()
                     wanted = peer(tokens, src_mask=None if mask is None else ~mask)
-                    rows.append(
-                        (
-                            trial,
-                            block,
-                            activation,
-                            mask_name,
-                            _residual(encoder_dual(peer, tokens, mask), wanted),
-                        )
-                    )
-    table = pd.DataFrame(rows, columns=["trial", "block", "activation", "mask", "value"])
-    table.insert(4, "quantity", "residual")
-    return table
+                    residuals[block] = _residual(encoder_dual(peer, tokens, mask), wanted)
+                key = {"trial": trial, "activation": activation, "mask": mask_name}
+                rows += [{**key, "block": b, "residual": r} for b, r in residuals.items()]
+    return {"residuals": pd.DataFrame(rows)}
 
 
 @torch.no_grad()
-def attention_stack(settings, point) -> pd.DataFrame:
-    """Columns: depth, seed, trial, residual_connections ("yes"/"no"), mask, quantity, value.
+def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
+    """A stack run as a sequence of trained models against the stack itself, at every token.
 
-    "residual": the stack run as a sequence of trained models against the stack itself, at every
-    token. "rounding": what rounding should do to it, by disturbing every layer's output by
-    epsilon (1 + largest score), relatively. "largest score": over the layers. "movement": how
-    far the demonstrations that enter the last layer move, relative to their size, when only the
-    query's token changes.
+    Beside it: what rounding should do to it, by disturbing every layer's output by epsilon (1 +
+    largest score), relatively; and how far the demonstrations that enter the last layer move,
+    relative to their size, when only the query's token changes.
     """
     s, rows, depth = settings, [], point["depth"]
     g, of_noise = (
@@ -145,7 +135,7 @@ def attention_stack(settings, point) -> pd.DataFrame:
         layers = [
             SelfAttention(s.width, 3, heads, generator=g, dtype=FLOAT) for _ in range(depth)
         ]
-        for connected in ("no", "yes"):
+        for connected in (False, True):
             for mask_name in ("full", "causal"):
                 mask = causal(n) if mask_name == "causal" else None
                 plain, trained, noisy, moved, scores = tokens, tokens, tokens, other, []
@@ -155,7 +145,7 @@ def attention_stack(settings, point) -> pd.DataFrame:
                     scores.append((queries @ keys.mT).abs().max().item())
 
                     def run(x, **kwargs):
-                        return layer(x, mask, **kwargs) + (x if connected == "yes" else 0)  # noqa: B023
+                        return layer(x, mask, **kwargs) + (x if connected else 0)  # noqa: B023
 
                     plain, trained, noisy, moved = (
                         run(plain),
@@ -168,34 +158,33 @@ def attention_stack(settings, point) -> pd.DataFrame:
                         noisy
                         + torch.finfo(FLOAT).eps * (1 + scores[-1]) * noise * noisy.abs().max()
                     )
-                row = (trial, connected, mask_name)
-                rows.append((*row, "residual", _residual(trained, plain)))
-                rows.append((*row, "rounding", _residual(noisy, plain)))
-                rows.append((*row, "largest score", max(scores)))
-                rows.append((*row, "movement", _residual(entering_moved, entering)))
-    return pd.DataFrame(
-        rows, columns=["trial", "residual_connections", "mask", "quantity", "value"]
-    )
+                key = {"trial": trial, "connected": connected, "mask": mask_name}
+                found = {
+                    "residual": _residual(trained, plain),
+                    "rounding": _residual(noisy, plain),
+                    "largest_score": max(scores),
+                    "movement": _residual(entering_moved, entering),
+                }
+                rows.append(key | found)
+    return {"stacks": pd.DataFrame(rows)}
 
 
-def _mean_and_error(name: str, samples: Tensor) -> list[tuple]:
-    """[(quantity, value)] of samples (prompts,)."""
+def _mean_and_error(name: str, samples: Tensor) -> dict[str, float]:
+    """The mean of samples (prompts,) and its standard error."""
     error = (samples.std() / len(samples) ** 0.5).item()
-    return [(f"{name}, mean", samples.mean().item()), (f"{name}, standard error", error)]
+    return {name: samples.mean().item(), f"{name}_error": error}
 
 
 @torch.no_grad()
-def layer_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, block ("relu", "gelu", "layer norm", "residual"), step, quantity, value;
-    all at the query's token.
+def layer_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """Squared errors at the query's token after each single-demonstration step.
 
     What follows attention is a feed-forward block, or LayerNorm after a residual connection, or
-    that connection alone. "frozen": squared error of the dual model, whose map belongs to the
-    answer. "partial": that of the block itself, applied to the partly trained attention.
-    "apart": their squared distance. Each over the mean of "frozen" at step 0. "gates": share of
-    the gates that are already the answer's (ReLU only).
+    that connection alone. Errors are those of the dual model, whose map belongs to the answer,
+    and of the block itself, applied to the partly trained attention; each over the mean of the
+    first at step 0.
     """
-    s, rows = settings, []
+    s, rows, gates = settings, [], []
     g = torch.Generator().manual_seed(point["seed"])
     tokens, _ = sample_prompts(s.prompts, s.N, s.d, generator=g, dtype=FLOAT)
     width = s.d + 1
@@ -235,27 +224,23 @@ def layer_steps(settings, point) -> pd.DataFrame:
                 "partial": partial - wanted,
                 "apart": dual - partial,
             }
-            measured = {quantity: gap.square().sum(-1) / size for quantity, gap in gaps.items()}
-            if name == "relu":
-                measured["gates"] = (
-                    ((first(x[step]) > 0) == (first(answer) > 0)).double().mean(-1)
-                )
-            rows += [
-                (name, step, *pair)
-                for quantity, each in measured.items()
-                for pair in _mean_and_error(quantity, each)
-            ]
-    return pd.DataFrame(rows, columns=["block", "step", "quantity", "value"])
+            row = {"block": name, "step": step}
+            for what, gap in gaps.items():
+                row |= _mean_and_error(what, gap.square().sum(-1) / size)
+            rows.append(row)
+    for step in range(s.N + 1):
+        same = ((first(x[step]) > 0) == (first(answer) > 0)).double().mean(-1)  # (prompts,)
+        gates.append({"step": step, **_mean_and_error("share", same)})
+    return {"errors": pd.DataFrame(rows), "gates": pd.DataFrame(gates)}
 
 
 @torch.no_grad()
-def two_layers_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, mask, first, second, quantity, value: squared error at the query of a
-    stack of two layers.
+def two_layers_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """Squared error at the query of a stack of two layers, relative to the output's mean
+    square.
 
     The first layer's models, one a token, have taken `first` single steps; on what they return,
-    the second layer's model of the query has taken `second`. Relative to the output's mean
-    square; quantities "error, mean" and its standard error.
+    the second layer's model of the query has taken `second`.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
@@ -273,8 +258,7 @@ def two_layers_steps(settings, point) -> pd.DataFrame:
             outputs = steps(two, x, mask)[:, :, -1]  # (N + 1, prompts, width)
             errors = (outputs - wanted).square().sum(-1) / size  # (N + 1, prompts)
             rows += [
-                (name, t, u, *pair)
+                {"mask": name, "first": t, "second": u, **_mean_and_error("error", each)}
                 for u, each in enumerate(errors)
-                for pair in _mean_and_error("error", each)
             ]
-    return pd.DataFrame(rows, columns=["mask", "first", "second", "quantity", "value"])
+    return {"errors": pd.DataFrame(rows)}

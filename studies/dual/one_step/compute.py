@@ -47,27 +47,27 @@ def feature_start(keys: Tensor, values: Tensor, query: Tensor, w: Tensor, eta: f
     return DualModel.start(phi_k[..., -1:, :], values[..., -1:, :], D, eta), phi_k, phi_q
 
 
-def thm31(settings, point) -> pd.DataFrame:
-    """Columns: seed, trial, kernel ("random features", "exact"), quantity, value.
+def thm31(settings, point) -> dict[str, pd.DataFrame]:
+    """Residuals of Theorem 3.1 on random prompts, for random features and the exact kernel.
 
-    Quantities: "one step" and "single steps", the largest residual over the output's entries
-    after one full step, and after N single-demonstration steps in random order, relative to
-    sum_i p_i |v_i|. The output is compared with attention computed directly; for the exact
-    kernel that is PyTorch's. And "largest score", max |q^T k_i|.
+    The largest over the output's entries after one full step, and after N single-demonstration
+    steps in random order, relative to sum_i p_i |v_i|. The output is compared with attention
+    computed directly; for the exact kernel that is PyTorch's.
     """
-    s, rows = settings, []
+    s, residuals, scores = settings, [], []
     g = torch.Generator().manual_seed(point["seed"])
-    whole = lambda top: int(torch.randint(1, top + 1, (1,), generator=g))  # noqa: E731
-    uniform = lambda *shape: torch.rand(*shape, generator=g, dtype=torch.float64)  # noqa: E731
-    normal = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
+
+    def whole(top: int) -> int:
+        return int(torch.randint(1, top + 1, (1,), generator=g))
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=g, dtype=torch.float64)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
 
     for trial in range(s.trials):
-        N, d, d_v, d_r = (
-            whole(s.N_max),
-            whole(s.width_max),
-            whole(s.width_max),
-            whole(s.d_r_max),
-        )
+        N, d, d_v, d_r = map(whole, (s.N_max, s.width_max, s.width_max, s.d_r_max))
         keys, query, values = normal(N + 1, d), normal(1, d), normal(N + 1, d_v)
         keys, query = (
             s.norm_max * uniform(1) * x / x.norm(dim=-1, keepdim=True) for x in (keys, query)
@@ -78,39 +78,65 @@ def thm31(settings, point) -> pd.DataFrame:
         model, phi_k, phi_q = feature_start(
             keys, values, query, draw_directions(d_r, d, generator=g), eta
         )
-        weights = {
-            "random features": kernel_weights(phi_q @ phi_k.mT),
-            "exact": (query @ keys.mT).softmax(-1),
+        by_features = kernel_weights(phi_q @ phi_k.mT)  # (1, N + 1)
+        direct = scaled_dot_product_attention(query[None], keys[None], values[None], scale=1.0)
+        exact = exact_start(keys, values, query, eta)
+        cases = {
+            "random features": (model, phi_k, phi_q, by_features, by_features @ values),
+            "exact": (exact, keys, query, (query @ keys.mT).softmax(-1), direct[0]),
         }
-        outputs = {
-            "random features": weights["random features"] @ values,
-            "exact": scaled_dot_product_attention(
-                query[None], keys[None], values[None], scale=1.0
-            )[0],
-        }
-        starts = {
-            "random features": (model, phi_k, phi_q),
-            "exact": (exact_start(keys, values, query, eta), keys, query),
-        }
-        for kernel, (start, views, probe) in starts.items():
-            full = start.step(views[:-1], values[:-1])
+        for kernel, (start, views, probe, weights, output) in cases.items():
             *_, single = one_at_a_time(start, views[order], values[order])
-            scale = weights[kernel] @ values.abs()  # (1, d_v)
-            for quantity, trained in (("one step", full), ("single steps", single)):
-                residual = ((trained(probe) - outputs[kernel]).abs() / scale).max().item()
-                rows.append((trial, kernel, quantity, residual))
-        rows.append((trial, "exact", "largest score", (query @ keys.mT).abs().max().item()))
-    return pd.DataFrame(rows, columns=["trial", "kernel", "quantity", "value"])
+            trained = {"one_step": start.step(views[:-1], values[:-1]), "single_steps": single}
+            scale = weights @ values.abs()  # (1, d_v)
+            found = {
+                name: ((model(probe) - output).abs() / scale).max().item()
+                for name, model in trained.items()
+            }
+            residuals.append({"trial": trial, "kernel": kernel, **found})
+        scores.append({"trial": trial, "largest": (query @ keys.mT).abs().max().item()})
+    return {"residuals": pd.DataFrame(residuals), "scores": pd.DataFrame(scores)}
 
 
-def fig3_left(settings, point) -> pd.DataFrame:
-    """Columns: weights, seed, kernel, target, reading, step, quantity ("mean", "standard
-    error"), value.
+def _square(gaps: Tensor) -> Tensor:
+    """Squared lengths (prompts,) of gaps (prompts, 1, d_v)."""
+    return gaps.square().sum((-2, -1))
 
-    kernel: "exact" or "features d_r". target: "its own attention" (by the same kernel), "exact
-    attention", or "label", where the squared error is that of the query's y. reading: "one
-    demonstration a step", "all, a rate of eta / N", or "closed form over orders" and its
-    difference from the first, prompt by prompt.
+
+def _singles(start, views: Tensor, probe: Tensor, values: Tensor) -> list[Tensor]:
+    """The output at the probe after 0 to N single-demonstration steps."""
+    return [model(probe) for model in one_at_a_time(start, views[:, :-1], values[:, :-1])]
+
+
+def _all_at_once(start, views: Tensor, probe: Tensor, values: Tensor) -> list[Tensor]:
+    """The same after 0 to N steps on all demonstrations, each at a rate of eta / N."""
+    N, model, outputs = views.shape[1] - 1, start, [start(probe)]
+    for _ in range(N):
+        model = model.step(views[:, :-1], values[:, :-1], rate=start.eta / N)
+        outputs.append(model(probe))
+    return outputs
+
+
+def _distances(outputs: list[Tensor], target: Tensor) -> Tensor:
+    """Squared distances (N + 1, prompts) of outputs to a target (prompts, 1, d_v)."""
+    return torch.stack([_square(output - target) for output in outputs])
+
+
+def _over_prompts(errors: dict[str, Tensor]) -> pd.DataFrame:
+    """A row a step, for errors (N + 1, prompts): each mean over prompts and its standard
+    error."""
+    columns = {}
+    for name, each in errors.items():
+        columns[name] = each.mean(-1).tolist()
+        columns[f"{name}_error"] = (each.std(-1) / each.shape[-1] ** 0.5).tolist()
+    return pd.DataFrame(columns).rename_axis("step").reset_index()
+
+
+def fig3_left(settings, point) -> dict[str, pd.DataFrame]:
+    """Squared errors after each step of training the dual model of one layer, by prompts.
+
+    Steps show one demonstration each, or all of them at a rate of eta / N. Features are drawn
+    anew for each prompt.
     """
     s = settings
     g = torch.Generator().manual_seed(point["seed"])
@@ -119,84 +145,40 @@ def fig3_left(settings, point) -> pd.DataFrame:
     if point["weights"] == "trained":
         train(layer, s.steps, N=s.N, batch=s.batch, rate=s.rate, generator=g)
     with torch.no_grad():
-        queries, keys, values = (
-            x[:, 0] for x in layer.double().project(tokens)
-        )  # each (prompts, N + 1, d_o)
-    query, N, rows = queries[:, -1:], s.N, []
-    exact = scaled_dot_product_attention(query, keys, values, scale=1.0)  # (prompts, 1, d_o)
+        projected = layer.double().project(tokens)
+    queries, keys, values = (x[:, 0] for x in projected)  # each (prompts, N + 1, d_o)
+    query = queries[:, -1:]
+    output = scaled_dot_product_attention(query, keys, values, scale=1.0)  # (prompts, 1, d_o)
 
-    def record(kernel, target, reading, errors):  # errors: (N + 1, prompts)
-        spread = errors.std(-1) / s.prompts**0.5
-        for name, column in (("mean", errors.mean(-1)), ("standard error", spread)):
-            rows.extend(
-                (kernel, target, reading, step, name, value)
-                for step, value in enumerate(column.tolist())
-            )
-
-    square = lambda gaps: gaps.square().sum((-2, -1))  # noqa: E731
-
-    def watch(kernel, start, views, probe, values, targets):
-        """{(kernel, target, reading): errors (N + 1, prompts)} while `start` is trained."""
-        singles = [
-            model(probe) for model in one_at_a_time(start, views[:, :-1], values[:, :-1])
-        ]
-        found = {
-            (kernel, name, SINGLE): torch.stack([square(f - h) for f in singles])
-            for name, h in targets.items()
-        }
-        small = [start]
-        for _ in range(N):
-            small.append(small[-1].step(views[:, :-1], values[:, :-1], rate=start.eta / N))
-        own = targets[next(iter(targets))]
-        found[kernel, next(iter(targets)), SMALL] = torch.stack(
-            [square(model(probe) - own) for model in small]
-        )
-        if kernel == "exact":
-            found[kernel, "label", SINGLE] = torch.stack(
-                [(f[:, 0, -1] - labels).square() for f in singles]
-            )
-        return found
-
-    exact_errors = watch(
-        "exact",
-        exact_start(keys, values, query),
-        keys,
-        query,
-        values,
-        {"exact attention": exact},
-    )
+    start = exact_start(keys, values, query)
+    singles = _singles(start, keys, query, values)
     parts = ((query @ keys.mT).softmax(-1).mT * values)[:, :-1]  # (prompts, N, d_o)
-    closed = expected_over_orders(parts)  # (N + 1, prompts)
-    exact_errors["exact", "exact attention", CLOSED] = closed
-    exact_errors["exact", "exact attention", f"{SINGLE} less {CLOSED}"] = (
-        exact_errors["exact", "exact attention", SINGLE] - closed
-    )
-    for key, errors in exact_errors.items():
-        record(*key, errors)
+    single, closed = _distances(singles, output), expected_over_orders(parts)
+    exact = {
+        "single": single,
+        "all_at_once": _distances(_all_at_once(start, keys, query, values), output),
+        "closed_form": closed,
+        "difference": single - closed,
+        "label": torch.stack([(f[:, 0, -1] - labels).square() for f in singles]),
+    }
 
+    features = []
     for d_r in s.d_r:
         chunks = []
-        for k, v, q, h in zip(
-            *(x.split(max(CHUNK // d_r, 1)) for x in (keys, values, query, exact))
-        ):
-            w = draw_directions(d_r * len(k), s.d_o, generator=g).reshape(
-                len(k), d_r, s.d_o
-            )  # its own for each prompt
+        size = max(CHUNK // d_r, 1)
+        for k, v, q, h in zip(*(x.split(size) for x in (keys, values, query, output))):
+            w = draw_directions(d_r * len(k), s.d_o, generator=g)
+            w = w.reshape(len(k), d_r, s.d_o)  # its own for each prompt
             start, phi_k, phi_q = feature_start(k, v, q, w)
-            targets = {
-                "its own attention": kernel_weights(phi_q @ phi_k.mT) @ v,
-                "exact attention": h,
-            }
-            chunks.append(watch(f"features {d_r}", start, phi_k, phi_q, v, targets))
-        for key in chunks[0]:
-            record(*key, torch.cat([chunk[key] for chunk in chunks], dim=-1))
-    return pd.DataFrame(
-        rows, columns=["kernel", "target", "reading", "step", "quantity", "value"]
-    )
-
-
-SINGLE, SMALL, CLOSED = (
-    "one demonstration a step",
-    "all, a rate of eta / N",
-    "closed form over orders",
-)
+            own = kernel_weights(phi_q @ phi_k.mT) @ v
+            singles = _singles(start, phi_k, phi_q, v)
+            chunks.append(
+                {
+                    "own": _distances(singles, own),
+                    "exact": _distances(singles, h),
+                    "own_all_at_once": _distances(_all_at_once(start, phi_k, phi_q, v), own),
+                }
+            )
+        whole = {name: torch.cat([c[name] for c in chunks], dim=-1) for name in chunks[0]}
+        features.append(_over_prompts(whole).assign(d_r=d_r))
+    return {"exact": _over_prompts(exact), "features": pd.concat(features)}

@@ -72,20 +72,16 @@ def spread(outputs: Tensor) -> dict[str, float]:
     """
     directions = normalize(outputs, dim=-1)  # (N, d_v)
     return {
-        "effective rank of directions": representation.effective_rank(directions).item(),
-        "mean share of directions": representation.mean_share(directions).item(),
+        "effective_rank": representation.effective_rank(directions).item(),
+        "mean_share": representation.mean_share(directions).item(),
     }
 
 
-def repeated_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, alpha, step, quantity, value; W_t is what t calls of
-    DualModel.step give.
+def repeated_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """W_t, what t calls of DualModel.step give, and its outputs W_t phi(k_i), i <= N.
 
     ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends
-    on the scale of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form",
-    relative to the larger of ||W_t|| and ||G||; "distance from G / alpha", in ||G||, for alpha
-    != 0, with the loss's own G; "cosine with G"; eta times "loss", in ||G||^2; the measures of
-    `spread` of the outputs W_t phi(k_i), i <= N.
+    on the scale of phi.
     """
     s = settings
     require(
@@ -110,29 +106,23 @@ def repeated_steps(settings, point) -> pd.DataFrame:
                     W = model.W
                     found = {
                         "norm": W.norm() / unit,
-                        "distance from closed form": (W - closed[step]).norm()
+                        "distance_from_closed_form": (W - closed[step]).norm()
                         / max(W.norm(), unit),
-                        "cosine with G": (W * G).sum() / (W.norm() * G.norm()),
+                        "cosine_with_G": (W * G).sum() / (W.norm() * G.norm()),
                         "loss": model.loss(phi, targets, alpha) / unit**2,
                         **spread(model(phi)),
                     }
                     if alpha != 0:
-                        found["distance from G / alpha"] = (W - G / alpha).norm() / unit
-                    rows += [
-                        (r, beta, alpha, step, name, float(value))
-                        for name, value in found.items()
-                    ]
+                        found["distance_from_fixed_point"] = (W - G / alpha).norm() / unit
+                    found = {name: float(value) for name, value in found.items()}
+                    rows.append({"r": r, "alpha": alpha, "step": step, **found})
                 model = model.step(phi, targets, alpha)
-    return pd.DataFrame(rows, columns=["r", "beta", "alpha", "step", "quantity", "value"])
+    return {"paths": pd.DataFrame(rows)}
 
 
-def negatives_growth(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2.
-
-    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a
-    ratio of means, by linearisation), "predicted" from `representation.negatives_growth`, and
-    "break-even beta" 2 b / c.
-    """
+def negatives_growth(settings, point) -> dict[str, pd.DataFrame]:
+    """Mean of ||G_beta||^2 over that of ||G||^2, over `draws` of W_V ~ N(0, 1 / width), beside
+    the prediction."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     prompt = random_prompt(s, generator)
@@ -152,21 +142,20 @@ def negatives_growth(settings, point) -> pd.DataFrame:
             changed = (targets.mT @ phi).square().sum((-2, -1))  # (draws,)
             ratio = changed.mean() / plain.mean()
             error = (changed - ratio * plain).std() / plain.mean() / s.draws**0.5
-            rows += [
-                (r, beta, "measured", ratio.item()),
-                (r, beta, "standard error", error.item()),
-                (r, beta, "predicted", ((a - 2 * beta * b + beta**2 * c) / a).item()),
-                (r, beta, "break-even beta", (2 * b / c).item()),
-            ]
-    return pd.DataFrame(rows, columns=["r", "beta", "quantity", "value"])
+            found = {
+                "measured": ratio,
+                "standard_error": error,
+                "predicted": (a - 2 * beta * b + beta**2 * c) / a,
+                "break_even": 2 * b / c,
+            }
+            found = {name: value.item() for name, value in found.items()}
+            rows.append({"r": r, "beta": beta, **found})
+    return {"growth": pd.DataFrame(rows)}
 
 
-def learned_targets(settings, point) -> pd.DataFrame:
-    """Columns: targets, negatives, seed, step, quantity, value.
-
-    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the
-    measures of `spread` of the outputs W phi(k_i), i <= N.
-    """
+def learned_targets(settings, point) -> dict[str, pd.DataFrame]:
+    """The alignment of U h_i and W phi(k_i) along its ascent, and the spread of the outputs
+    W phi(k_i), i <= N."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     prompt = random_prompt(s, generator)
@@ -184,5 +173,5 @@ def learned_targets(settings, point) -> pd.DataFrame:
     for step, (U, W) in enumerate(path):
         if step in s.recorded:
             found = {"alignment": ((U @ M) * W).sum() / top, **spread(phi @ W.T)}
-            rows += [(step, name, float(value)) for name, value in found.items()]
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+            rows.append({"step": step, **{name: float(v) for name, v in found.items()}})
+    return {"paths": pd.DataFrame(rows)}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,40 +62,83 @@ class LearnedTargets(RandomLayer):
         ]
 
 
+SPREAD = {
+    "effective_rank": Measure("effective rank of the outputs' directions", atol=1e-9),
+    "mean_share": Measure("share of the directions' mean in their size", atol=1e-9),
+}
+PATH = {
+    "norm": Measure("||W_t|| / ||G||, G of the loss without negatives", atol=1e-9),
+    "distance_from_closed_form": Measure(
+        "relative to the larger of ||W_t|| and ||G||", atol=1e-9
+    ),
+    "cosine_with_G": Measure("cosine of W_t and the loss's own G", atol=1e-9),
+    "loss": Measure("eta times the loss, in ||G||^2", atol=1e-9),
+    "distance_from_fixed_point": Measure(
+        "||W_t - G / alpha|| / ||G||, the loss's own G above; none at alpha = 0",
+        atol=1e-9,
+        missing=True,
+    ),
+    **SPREAD,
+}
+
 EXPERIMENTS = (
     Experiment(
         id="ren2024/repeated-steps",
         item="the dual loss (ours: the step repeated)",
         chapter="dual/representation",
         function="studies.dual.representation.compute:repeated_steps",
-        tables={},
+        tables={
+            "paths": Table(
+                keys=("seed", "r", "alpha", "step"),
+                levels={"alpha": "alphas", "step": "recorded"},
+                measures=PATH,
+            )
+        },
         full=RepeatedSteps(seeds=(0, 1, 2, 3, 4)),
         quick=RepeatedSteps(seeds=(0, 1), recorded=(*range(11), 20, 49, 50)),
         verify=dict(seeds=(0,)),
-        # TO CONVERT, was rtol=1e-6,
-        # TO CONVERT, was atol=1e-9,
     ),
     Experiment(
         id="ren2024/negatives-growth",
         item="negative samples (ours: how fast W grows)",
         chapter="dual/representation",
         function="studies.dual.representation.compute:negatives_growth",
-        tables={},
+        tables={
+            "growth": Table(
+                keys=("seed", "r", "beta"),
+                levels={"beta": "betas"},
+                measures={
+                    "measured": Measure("mean of ||G_beta||^2 over that of ||G||^2"),
+                    "standard_error": Measure("of measured, a ratio of means, linearised"),
+                    "predicted": Measure("1 - (2 beta b - beta^2 c) / a"),
+                    "break_even": Measure("the beta 2 b / c at which predicted is 1"),
+                },
+            )
+        },
         full=NegativesGrowth(seeds=(0, 1, 2, 3, 4)),
         quick=NegativesGrowth(seeds=(0, 1), draws=1_000),
         verify=dict(seeds=(0,)),
-        # TO CONVERT, was rtol=1e-6,
     ),
     Experiment(
         id="ren2024/learned-targets",
         item="the dual loss (ours: targets that learn)",
         chapter="dual/representation",
         function="studies.dual.representation.compute:learned_targets",
-        tables={},
+        tables={
+            "paths": Table(
+                keys=("targets", "negatives", "seed", "step"),
+                levels={"step": "recorded"},
+                measures={
+                    "alignment": Measure(
+                        "tr(U M W^T) over the largest singular value of M, at most 1",
+                        atol=1e-9,
+                    ),
+                    **SPREAD,
+                },
+            )
+        },
         full=LearnedTargets(seeds=(0, 1, 2, 3, 4)),
         quick=LearnedTargets(seeds=(0, 1)),
         verify=dict(seeds=(0,)),
-        # TO CONVERT, was rtol=1e-6,
-        # TO CONVERT, was atol=1e-9,
     ),
 )

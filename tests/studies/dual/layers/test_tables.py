@@ -1,20 +1,18 @@
 """Experiments of the chapter *Whole layers, many layers*, and its claims on true and false
 tables."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from claims import outcome
 from dual_draws import gen, vectors
-from iclbook.experiments.dual import layers as experiments
 from torch import nn
 
-from iclbook.claim import all_claims
+from iclbook.catalogue import find
 from iclbook.dual.layers import encoder_dual, single_steps
 from iclbook.errors import InputError
 from iclbook.runner import compute
-from studies.catalogue import find
+from studies.dual.layers import compute as experiments
 
 LAYER, STACK, STEPS, TWO = (
     f"ren2024/{n}"
@@ -32,88 +30,72 @@ def tables():
         TWO: dict(prompts=5),
     }
     return {
-        name: compute(find(name), find(name).settings("quick", **change))[0]
+        name: compute(find(name), find(name).settings("quick", **change)).tables
         for name, change in changes.items()
     }
 
 
-CLAIMS = [
+NAMES = (
     "transformer-layer",
     "attention-stack",
     "layer-map-belongs-to-the-answer",
     "stack-pairs-know-the-query",
-]
+)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_claims_hold_on_small_tables(name, tables):
-    outcome = all_claims()[f"ren2024/{name}"].check(tables)
-    assert outcome.verdict == "reproduced", outcome
+    found = outcome(f"ren2024/{name}", tables)
+    assert found.verdict == "reproduced", found
 
 
-ONE = "trial == 1 and mask == 'causal'"
-APART = "block == '{}' and quantity == 'apart, mean' and step == {}"
+ONE, PRE = "trial == 1 and mask == 'causal'", "block == 'pre-norm'"
+DEEP, FIRST = "mask == 'full' and depth == 2", "mask == 'full' and depth == 1"
+MAP, PAIRS = "layer-map-belongs-to-the-answer", "stack-pairs-know-the-query"
 FALSE = [
+    ("transformer-layer", LAYER, "residual", f"{ONE} and block == 'post-norm'", lambda v: 1e-9),
     (
         "transformer-layer",
         LAYER,
-        ONE + " and block == 'post-norm' and activation == 'gelu'",
-        lambda v: 1e-9,
+        "residual",
+        f"{ONE} and {PRE}",
+        lambda v: np.nan,
     ),
-    ("transformer-layer", LAYER, ONE + " and block == 'pre-norm'", lambda v: np.nan),
-    (
-        "attention-stack",
-        STACK,
-        ONE + " and depth == 2 and quantity == 'residual'",
-        lambda v: 1e-9,
-    ),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("relu", 3), lambda v: 1e-9 * v),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("gelu", 14), lambda v: np.nan),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("residual", 3), lambda v: v + 1e-3),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        "mask == 'full' and depth == 2 and quantity == 'movement'",
-        lambda v: 1e-9,
-    ),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        ONE + " and depth == 2 and quantity == 'movement'",
-        lambda v: v + 1e-12,
-    ),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        "mask == 'full' and depth == 1 and quantity == 'movement'",
-        lambda v: v + 1e-12,
-    ),
+    ("attention-stack", STACK, "residual", f"{ONE} and depth == 2", lambda v: 1e-9),
+    (MAP, STEPS, "apart", "block == 'relu' and step == 3", lambda v: 1e-9 * v),
+    (MAP, STEPS, "apart", "block == 'gelu' and step == 14", lambda v: np.nan),
+    (MAP, STEPS, "apart", "block == 'residual' and step == 3", lambda v: v + 1e-3),
+    (PAIRS, STACK, "movement", DEEP, lambda v: 1e-9),
+    (PAIRS, STACK, "movement", f"{ONE} and depth == 2", lambda v: v + 1e-12),
+    (PAIRS, STACK, "movement", FIRST, lambda v: v + 1e-12),
 ]
 
 
-@pytest.mark.parametrize("name, experiment, select, change", FALSE)
-def test_claims_on_false_tables(name, experiment, select, change, tables):
-    table = tables[experiment].copy()
+@pytest.mark.parametrize("name, experiment, measure, select, change", FALSE)
+def test_claims_on_false_tables(name, experiment, measure, select, change, tables):
+    part = next(iter(tables[experiment]))
+    table = tables[experiment][part].copy()
     rows = table.eval(select)
     assert rows.any()
-    table.loc[rows, "value"] = change(table.loc[rows, "value"])
-    claim = replace(all_claims()[f"ren2024/{name}"], verdict="reproduced")
-    assert claim.check({**tables, experiment: table}).verdict == "not reproduced"
+    table.loc[rows, measure] = change(table.loc[rows, measure])
+    false = {**tables, experiment: {**tables[experiment], part: table}}
+    assert outcome(f"ren2024/{name}", false).verdict == "not reproduced"
 
 
 def test_a_stack_above_the_threshold_is_partly_reproduced_only_where_rounding_explains_it(
     tables,
 ):
-    table, claim = tables[STACK].copy(), all_claims()["ren2024/attention-stack"]
-    deep = (table["depth"] == 2) & (table["trial"] == 1) & (table["mask"] == "full")
-    table.loc[deep & (table["quantity"] == "residual"), "value"] = 1e-9
+    table = tables[STACK]["stacks"].copy()
+    deep = table.eval("depth == 2 and trial == 1 and mask == 'full'")
+    table.loc[deep, "residual"] = 1e-9
     for rounding, verdict in (
         (1e-8, "partly"),
         (1e-10, "not reproduced"),
         (np.nan, "not reproduced"),
     ):
-        table.loc[deep & (table["quantity"] == "rounding"), "value"] = rounding
-        assert claim.check({STACK: table}).verdict == verdict
+        table.loc[deep, "rounding"] = rounding
+        found = outcome("ren2024/attention-stack", {STACK: {"stacks": table}})
+        assert found.verdict == verdict
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
@@ -129,30 +111,27 @@ def test_single_steps_show_one_token_at_a_time(is_causal):
     for t in range(M):
         shown = torch.zeros(M, M, dtype=torch.bool)
         for m in range(M):
-            shown[m, [i for i in range(M) if i != m][:t] + [m]] = True
+            shown[m, [*[i for i in range(M) if i != m][:t], m]] = True
         torch.testing.assert_close(found[t], (weights * shown) @ values, rtol=1e-12, atol=1e-14)
 
 
 def test_two_layers_end_at_zero_and_only_there(tables):
-    mean = tables[TWO].query("quantity == 'error, mean'")
-    done = (mean["first"] == 15) & (mean["second"] == 15)
-    assert (
-        (mean.loc[done, "value"] < 1e-25).all()
-        and (mean.loc[~done, "value"] > 1e-6).all()
-        and done.sum() == 2
-    )
+    errors = tables[TWO]["errors"]
+    done = (errors["first"] == 15) & (errors["second"] == 15)
+    assert (errors.loc[done, "error"] < 1e-25).all() and done.sum() == 2
+    assert (errors.loc[~done, "error"] > 1e-6).all()
 
 
 def test_all_blocks_end_at_the_layers_output(tables):
-    end = tables[STEPS].query("step == 15 and quantity in ['frozen, mean', 'partial, mean']")
-    assert len(end) == 8 and (end["value"] < 1e-25).all()
+    end = tables[STEPS]["errors"].query("step == 15")
+    assert len(end) == 4 and (end[["frozen", "partial"]] < 1e-25).all(axis=None)
 
 
 def test_a_constant_belongs_to_the_frozen_map(tables):
     """Before the first step the dual model's error is the demonstrations' part alone: the
     definition of the unit."""
-    start = tables[STEPS].query("step == 0 and quantity == 'frozen, mean'")
-    np.testing.assert_allclose(start["value"], 1, rtol=1e-12)
+    start = tables[STEPS]["errors"].query("step == 0")
+    np.testing.assert_allclose(start["frozen"], 1, rtol=1e-12)
 
 
 def peer(**options):

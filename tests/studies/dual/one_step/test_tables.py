@@ -2,21 +2,19 @@
 and false tables."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from claims import outcome
 from dual_draws import gen
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from iclbook.claim import all_claims
+from iclbook.catalogue import find
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.in_context import sample_prompts
 from iclbook.dual.one_step import expected_over_orders
 from iclbook.runner import compute
-from studies.catalogue import find
-from studies.dual.one_step.tables import CLOSED, SINGLE
 
 THM31, FIG3 = "ren2024/thm31", "ren2024/fig3-left"
 
@@ -29,67 +27,56 @@ def tables():
         FIG3: dict(steps=3, prompts=40, d_r=(5, 20), seeds=(0, 1)),
     }
     return {
-        name: compute(find(name), find(name).settings("quick", **change))[0]
+        name: compute(find(name), find(name).settings("quick", **change)).tables
         for name, change in changes.items()
     }
 
 
-def check(name, tables):
-    return all_claims()[f"ren2024/{name}"].check(tables)
-
-
-def changed(tables, experiment, select, change):
-    """The tables with the values of the selected rows changed."""
-    table = tables[experiment].copy()
-    rows = table.eval(select)
-    assert rows.any()
-    table.loc[rows, "value"] = change(table.loc[rows, "value"])
-    return {**tables, experiment: table}
-
-
-CLAIMS = [
+NAMES = (
     "thm31-one-step",
     "thm31-one-demonstration-a-step",
     "thm31-exact-kernel",
     "steps-average-over-orders",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claims_hold_on_small_tables(name, tables):
+    found = outcome(f"ren2024/{name}", tables)
+    assert found.verdict == "reproduced", found
+
+
+FEATURES = "kernel == 'random features' and trial == 3"
+EXACT = "kernel == 'exact' and trial == 3"
+LATE = "step == {} and seed == 1 and weights == 'trained'"
+ALONE, MEAN = "thm31-one-demonstration-a-step", "steps-average-over-orders"
+FALSE = [
+    ("thm31-one-step", THM31, "residuals", "one_step", FEATURES, lambda v: 1e-9),
+    ("thm31-one-step", THM31, "residuals", "one_step", FEATURES, lambda v: np.nan),
+    ("thm31-exact-kernel", THM31, "residuals", "one_step", EXACT, lambda v: 1e-11),
+    ("thm31-exact-kernel", THM31, "residuals", "single_steps", EXACT, lambda v: 1e-11),
+    (ALONE, FIG3, "exact", "single", LATE.format(15), lambda v: 1e-15),
+    (ALONE, FIG3, "features", "own", LATE.format(15), lambda v: np.nan),
+    (ALONE, FIG3, "exact", "single", LATE.format(14), lambda v: 0.0),  # too early
+    (MEAN, FIG3, "exact", "difference", "step == 7", lambda v: v + 2),
+    (MEAN, FIG3, "exact", "difference", "step == 7", lambda v: np.nan),
+    (MEAN, FIG3, "exact", "closed_form", "step == 7", lambda v: 0 * v),  # below the parabola
 ]
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_claims_hold_on_small_tables(name, tables):
-    outcome = check(name, tables)
-    assert outcome.verdict == "reproduced", outcome
-
-
-FEATURES = "kernel == 'random features' and quantity == 'one step' and trial == 3"
-EXACT = "kernel == 'exact' and quantity == '{}' and trial == 3"
-LAST = f"reading == '{SINGLE}' and quantity == 'mean' and step == {{}} and seed == 1 and weights == 'trained'"
-FALSE = [
-    ("thm31-one-step", THM31, FEATURES, lambda v: 1e-9),
-    ("thm31-one-step", THM31, FEATURES, lambda v: np.nan),
-    ("thm31-exact-kernel", THM31, EXACT.format("one step"), lambda v: 1e-11),
-    ("thm31-exact-kernel", THM31, EXACT.format("single steps"), lambda v: 1e-11),
-    ("thm31-one-demonstration-a-step", FIG3, LAST.format(15) + " and kernel == 'exact'", lambda v: 1e-15),
-    ("thm31-one-demonstration-a-step", FIG3, LAST.format(15) + " and target == 'its own attention'", lambda v: np.nan),
-    ("thm31-one-demonstration-a-step", FIG3, LAST.format(14) + " and kernel == 'exact'", lambda v: 0.0),  # too early
-    ("steps-average-over-orders", FIG3, f"reading == '{SINGLE} less {CLOSED}' and quantity == 'mean' and step == 7", lambda v: v + 2),
-    ("steps-average-over-orders", FIG3, f"reading == '{CLOSED}' and quantity == 'mean' and step == 7", lambda v: 0 * v),  # below
-    ("steps-average-over-orders", FIG3, f"reading == '{SINGLE} less {CLOSED}' and step == 7", lambda v: np.nan),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name, experiment, select, change", FALSE)
-def test_claims_on_false_tables(name, experiment, select, change, tables):
-    claim = replace(all_claims()[f"ren2024/{name}"], verdict="reproduced")
-    assert claim.check(changed(tables, experiment, select, change)).verdict == "not reproduced"
+@pytest.mark.parametrize("name, experiment, table, measure, select, change", FALSE)
+def test_claims_on_false_tables(name, experiment, table, measure, select, change, tables):
+    false = tables[experiment][table].copy()
+    rows = false.eval(select)
+    assert rows.any()
+    false.loc[rows, measure] = change(false.loc[rows, measure])
+    false = {**tables, experiment: {**tables[experiment], table: false}}
+    assert outcome(f"ren2024/{name}", false).verdict == "not reproduced"
 
 
 def test_features_measured_against_exact_attention_do_not_reach_zero(tables):
-    table = tables[FIG3]
-    end = table.query(
-        "step == 15 and quantity == 'mean' and target == 'exact attention' and kernel != 'exact'"
-    )
-    assert len(end) == 8 and (end["value"] > 1e-4).all()
+    end = tables[FIG3]["features"].query("step == 15")
+    assert len(end) == 8 and (end["exact"] > 1e-4).all()
 
 
 def test_the_error_is_that_of_the_attention_layer_itself(tables):
@@ -103,18 +90,12 @@ def test_the_error_is_that_of_the_attention_layer_itself(tables):
         attention = sdpa(q[..., -1:, :], k, v, scale=1.0)[:, 0, 0]
         own = (q[..., -1:, :] @ k.mT).softmax(-1)[:, 0, 0, -1:] * v[:, 0, -1]
     wanted = (attention - own).square().sum(-1)  # (40,)
-    table = tables[FIG3].query(
-        "weights == 'random' and seed == 0 and kernel == 'exact' and reading == @SINGLE"
-    )
-    found = table.query("step == 0 and target == 'exact attention'").set_index("quantity")[
-        "value"
-    ]
-    assert found["mean"] == pytest.approx(wanted.mean().item(), rel=1e-10)
-    assert found["standard error"] == pytest.approx(wanted.std().item() / 40**0.5, rel=1e-10)
-    end = table.query("step == 15 and target == 'label'").set_index("quantity")["value"]
-    assert end["mean"] == pytest.approx(
-        (attention[:, -1] - labels).square().mean().item(), rel=1e-10
-    )
+    table = tables[FIG3]["exact"].query("weights == 'random' and seed == 0").set_index("step")
+    assert table.loc[0, "single"] == pytest.approx(wanted.mean().item(), rel=1e-10)
+    error = wanted.std().item() / 40**0.5
+    assert table.loc[0, "single_error"] == pytest.approx(error, rel=1e-10)
+    end = (attention[:, -1] - labels).square().mean().item()
+    assert table.loc[15, "label"] == pytest.approx(end, rel=1e-10)
 
 
 @pytest.mark.parametrize("N", [1, 2, 5])
