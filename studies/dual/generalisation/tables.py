@@ -46,4 +46,5 @@ def thm32_rate_in_n(results, threshold) -> Outcome:
     the threshold."""
     distance = (mean_gap_slopes(results["ren2024/thm32-gap"]["gaps"]) + 0.5).abs()
     found, met = at_most(distance.max(skipna=False), threshold), distance <= threshold
-    return Outcome("partly", found.measured) if met.any() and not met.all() else found
+    partly = met.any() and not met.all() and distance.notna().all()
+    return Outcome("partly", found.measured) if partly else found
