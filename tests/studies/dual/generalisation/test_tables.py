@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from claims import CLAIMS, outcome
 
+from studies.dual.generalisation.tables import STEPS, misses, relative_steps, tightness
+
 COUNTS = (2, 8, 32, 128, 512)
 
 
@@ -84,3 +86,29 @@ def test_the_rate_claim_tells_three_cases_apart():
 def test_the_papers_statement_stays_untestable():
     claim = CLAIMS["ren2024/thm32-paper-statement"]
     assert claim.judge({}).verdict == "untestable" and claim.experiments == () and claim.reason
+
+
+def test_tightness_takes_the_worst_seed_of_what_must_hold_for_all():
+    gaps = gap_table()["ren2024/thm32-gap"]["gaps"]
+    worst = (gaps["pool"] == "unit") & (gaps["N"] == 8) & (gaps["seed"] == 1)
+    gaps.loc[worst, ["largest", "share_above"]] *= 2
+    gaps.loc[worst, "share_above"] = 0.01
+    found = tightness(gaps).set_index(["pool", "N"]).loc[("unit", 8)]
+    assert found["bound / largest gap seen"] == pytest.approx(5 / 3)
+    assert found["share above the bound"] == 0.01
+    assert found["bound / 95 % quantile"] == pytest.approx(5 / 1.3)
+    assert len(tightness(gaps)) == 3 * len(COUNTS)
+
+
+def test_relative_steps_start_at_the_mean_gap():
+    gaps = gap_table()["ren2024/thm32-gap"]["gaps"]
+    found = relative_steps(gaps, N=32)
+    assert list(found) == ["mean gap", *STEPS.values()] and len(found) == 6
+    assert (found["mean gap"] == 1).all()
+    np.testing.assert_allclose(found["symmetrised"] / found["second moment"], 2)
+
+
+def test_misses_are_in_standard_errors():
+    gaps = gap_table({("unit", 8, "mean_square"): 1.049})["ren2024/thm32-gap"]["gaps"]
+    row = gaps.query("pool == 'unit' and N == 8 and seed == 1")  # a wobble of 1.001
+    assert misses(row).item() == pytest.approx(100 * (1.001 * 1.049 - 1))
