@@ -1,6 +1,7 @@
 """Whole layers and stacks of layers as dual models: identities on random prompts, and what
 partial training gives."""
 
+import functools
 from itertools import product
 
 import pandas as pd
@@ -14,6 +15,7 @@ from iclbook.dual.layers import (
     Affine,
     add_residual,
     encoder_dual,
+    feed_forward,
     frozen_feed_forward,
     frozen_layer_norm,
     layer_dual,
@@ -59,7 +61,7 @@ def _tokens(batch: int, n: int, width: int, norm: float, generator) -> Tensor:
     return lengths * x / x.norm(dim=-1, keepdim=True)
 
 
-def _feed_forward(
+def draw_feed_forward(
     width: int, hidden: int, generator: torch.Generator, vectors: float = 1.0
 ) -> tuple[nn.Linear, nn.Linear]:
     """The two linear maps of a feed-forward block, drawn."""
@@ -99,12 +101,12 @@ def transformer_layer(settings, point) -> dict[str, pd.DataFrame]:
         tokens = _tokens(2, n, width, norm, g)  # (2, n, width)
         head_size = _whole(s.width_max, g)
         layer = SelfAttention(width, head_size, heads, generator=g, dtype=FLOAT)
-        first, second = _feed_forward(width, hidden, g)
+        first, second = draw_feed_forward(width, hidden, g)
         x = layer(tokens, mask)  # (2, n, width)
         queries, keys, values = layer.project(tokens)  # (2, heads, n, head_size)
         after = frozen_feed_forward(x, first, second, activation)
         found = layer_dual(queries, keys, values @ layer.W_O.mT, after, mask)
-        wanted = second(getattr(nn.functional, activation)(first(x)))
+        wanted = feed_forward(x, first, second, activation)
         residuals["attention + feed-forward"] = _residual(found, wanted)
 
         # PyTorch's own layers, whose width the heads share.
@@ -160,7 +162,7 @@ def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
     g = torch.Generator().manual_seed(point["seed"])
     of_noise = torch.Generator().manual_seed(point["seed"] + 1_000_000)
     for trial in s.numbers:
-        n, heads = _whole(s.N_max, g, low=1) + 1, _whole(s.heads_max, g)
+        n, heads = _whole(s.N_max, g) + 1, _whole(s.heads_max, g)
         tokens = _tokens(2, n, s.width, s.norm_max, g)  # (2, n, width)
         other = torch.cat([tokens[:, :-1], _tokens(2, 1, s.width, s.norm_max, g)], dim=1)
         layers = [
@@ -172,6 +174,13 @@ def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
             mask = _mask(mask_name, n)
             rows.append(key | _through(layers, mask, connected, tokens, other, of_noise))
     return {"stacks": pd.DataFrame(rows)}
+
+
+def partly_trained(layer: SelfAttention, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return a one-head layer's output after each single-demonstration step of every query's
+    model, (N + 1, prompts, N + 1, width); tokens (prompts, N + 1, width)."""
+    queries, keys, values = (each[:, 0] for each in layer.project(tokens))
+    return single_steps(queries, keys, values @ layer.W_O[0].mT, mask)
 
 
 @torch.no_grad()
@@ -187,28 +196,22 @@ def layer_steps(settings, point) -> dict[str, pd.DataFrame]:
     tokens, _ = sample_prompts(s.prompts, s.N, s.d, generator=g, dtype=FLOAT)
     width = s.d + 1
     layer = SelfAttention(width, s.d_o, generator=g, dtype=FLOAT)
-    first, second = _feed_forward(width, s.hidden, g, vectors=0.1)
+    first, second = draw_feed_forward(width, s.hidden, g, vectors=0.1)
     norm = nn.LayerNorm(width, dtype=FLOAT)
 
     # Attention's output at the query, partly trained; the last step gives the answer.
-    queries, keys, values = (each[:, 0] for each in layer.project(tokens))
-    x = single_steps(queries, keys, values @ layer.W_O[0].mT)  # (N + 1, prompts, N + 1, width)
-    x = x[:, :, -1]  # (N + 1, prompts, width)
+    x = partly_trained(layer, tokens)[:, :, -1]  # (N + 1, prompts, width)
     answer, start = x[-1], add_residual(tokens[:, -1])
-
-    def feed_forward(activation):
-        def block(z):
-            return second(getattr(nn.functional, activation)(first(z)))
-
-        return block, frozen_feed_forward(answer, first, second, activation)
-
     after_norm = frozen_layer_norm(start(answer), norm).after(start)
     blocks = {
-        "relu": feed_forward("relu"),
-        "gelu": feed_forward("gelu"),
-        "layer norm": (lambda z: norm(start(z)), after_norm),
-        "residual": (start, start),
+        activation: (
+            functools.partial(feed_forward, first=first, second=second, activation=activation),
+            frozen_feed_forward(answer, first, second, activation),
+        )
+        for activation in GATES
     }
+    blocks["layer norm"] = (lambda z: norm(start(z)), after_norm)
+    blocks["residual"] = (start, start)
     rows = [
         {"block": name, **row}
         for name, (block, frozen) in blocks.items()
@@ -247,16 +250,12 @@ def two_layers_steps(settings, point) -> dict[str, pd.DataFrame]:
     tokens, _ = sample_prompts(s.prompts, s.N, s.d, generator=g, dtype=FLOAT)
     one, two = (SelfAttention(s.d + 1, s.d_o, generator=g, dtype=FLOAT) for _ in range(2))
 
-    def steps(layer, x, mask):  # (N + 1, prompts, N + 1, width)
-        queries, keys, values = (each[:, 0] for each in layer.project(x))
-        return single_steps(queries, keys, values @ layer.W_O[0].mT, mask)
-
     for name in MASKS:
         mask = _mask(name, s.N + 1)
         wanted = two(one(tokens, mask), mask)[:, -1]  # (prompts, width)
         size = wanted.square().sum(-1).mean()
-        for taken, x in enumerate(steps(one, tokens, mask)):
-            outputs = steps(two, x, mask)[:, :, -1]  # (N + 1, prompts, width)
+        for taken, x in enumerate(partly_trained(one, tokens, mask)):
+            outputs = partly_trained(two, x, mask)[:, :, -1]  # (N + 1, prompts, width)
             errors = (outputs - wanted).square().sum(-1) / size  # (N + 1, prompts)
             rows += [
                 {"mask": name, "first": taken, "second": then} | _over_prompts(each)

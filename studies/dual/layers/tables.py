@@ -15,6 +15,23 @@ def transformer_layer(results, threshold) -> Outcome:
     return at_most(residuals.max(skipna=False), threshold)
 
 
+def residuals_by_depth(stacks: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """What a reader wants to know of the stacks, a row a depth."""
+    above, ratio = stacks["residual"] > threshold, stacks["residual"] / stacks["rounding"]
+    return (
+        stacks.assign(above=above, ratio=ratio)
+        .groupby("depth", as_index=False)
+        .agg(
+            stacks=("residual", "size"),
+            median=("residual", "median"),
+            largest=("residual", "max"),
+            above_threshold=("above", "sum"),
+            largest_score=("largest_score", "max"),
+            residual_over_rounding=("ratio", "max"),
+        )
+    )
+
+
 def attention_stack(results, threshold) -> Outcome:
     """Largest residual over depths, residual connections, masks, trials and seeds.
 
@@ -58,11 +75,23 @@ def layer_map_belongs_to_the_answer(results, threshold) -> Outcome:
     return found if sound else Outcome("not reproduced", found.measured)
 
 
+def over_seeds(table: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """The mean over seeds and its standard error, from those of every seed; indexed by `by`."""
+    groups = table.groupby(by)
+    error = groups["standard_error"].agg(lambda each: np.sqrt((each**2).sum()) / len(each))
+    return groups[["mean"]].mean().assign(standard_error=error)
+
+
+def query_may_enter(stacks: pd.DataFrame) -> pd.Series:
+    """Where the training pairs of the last layer may depend on the query."""
+    return (stacks["depth"] > 1) & (stacks["mask"] == "full")
+
+
 def stack_pairs_know_the_query(results, threshold) -> Outcome:
     """Smallest movement without a mask from depth 2 on; under a causal mask, and into the first
     layer, it must be zero."""
     stacks = results["ren2024/attention-stack"]["stacks"]
-    free = (stacks["depth"] > 1) & (stacks["mask"] == "full")
+    free = query_may_enter(stacks)
     found = at_least(stacks.loc[free, "movement"].min(skipna=False), threshold)
     zero = (stacks.loc[~free, "movement"] == 0).all() and not free.all()
     return found if zero else Outcome("not reproduced", found.measured)

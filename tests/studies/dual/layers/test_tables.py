@@ -7,7 +7,12 @@ from claims import outcome, verdict_after
 
 from iclbook.catalogue import find
 from iclbook.runner import compute
-from studies.dual.layers.tables import distance_of_the_two
+from studies.dual.layers.tables import (
+    distance_of_the_two,
+    over_seeds,
+    query_may_enter,
+    residuals_by_depth,
+)
 
 LAYER, STACK, STEPS = (
     f"ren2024/{n}" for n in ("transformer-layer", "attention-stack", "layer-steps")
@@ -103,3 +108,24 @@ def test_distance_of_the_two_is_a_ratio_of_lengths(tables):
     assert ratio.loc["gelu"].iloc[0][7] == pytest.approx((at["apart"] / at["frozen"]) ** 0.5)
     lost = distances.query("not (block == 'gelu' and step == 7 and distance == 'frozen')")
     assert np.isnan(distance_of_the_two(lost, end=15).loc["gelu"].iloc[0][7])
+
+
+def test_the_error_over_seeds_is_that_of_a_mean_of_means():
+    table = pd.DataFrame({"step": [0, 1] * 2, "seed": [0, 0, 1, 1], "mean": [1.0, 2, 3, 6]})
+    found = over_seeds(table.assign(standard_error=[3.0, 0, 4, 2]), "step")
+    assert found["mean"].tolist() == [2, 4]
+    assert found["standard_error"].tolist() == [2.5, 1]
+
+
+def test_stacks_by_depth():
+    row = {"depth": 2, "rounding": 4e-10, "largest_score": 7.0}
+    stacks = pd.DataFrame([row | {"residual": r} for r in (1e-10, 3e-10, 5e-11)])
+    (found,) = residuals_by_depth(stacks, threshold=1e-10).to_dict("records")
+    wanted = {"depth": 2, "stacks": 3, "median": 1e-10, "largest": 3e-10}
+    wanted |= {"above_threshold": 1, "largest_score": 7.0, "residual_over_rounding": 0.75}
+    assert found == pytest.approx(wanted)
+
+
+def test_only_later_layers_without_a_mask_may_know_the_query():
+    stacks = pd.DataFrame({"depth": [1, 1, 2, 2], "mask": ["full", "causal"] * 2})
+    assert query_may_enter(stacks).tolist() == [False, False, True, False]
