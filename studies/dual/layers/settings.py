@@ -8,8 +8,7 @@ from iclbook.experiment import Experiment, Measure, Settings, Table
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerLayer(Settings):
-    """Random prompts through a Transformer layer: sizes up to these, token norms uniform up to
-    norm_max."""
+    """Random prompts through a Transformer layer: sizes and token norms up to these."""
 
     trials: int = 20
     N_max: int = 40
@@ -20,6 +19,7 @@ class TransformerLayer(Settings):
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """Numbers of the trials."""
         return tuple(range(self.trials))
 
 
@@ -36,6 +36,7 @@ class AttentionStack(Settings):
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """Numbers of the trials."""
         return tuple(range(self.trials))
 
     def points(self) -> list[dict]:
@@ -46,8 +47,7 @@ class AttentionStack(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Steps(Settings):
-    """Random layers on the tokens of in-context linear regression, trained one demonstration a
-    step."""
+    """Random layers on the tokens of linear regression, trained one demonstration a step."""
 
     N: int = 15
     d: int = 10
@@ -56,21 +56,20 @@ class Steps(Settings):
     prompts: int = 100
 
     @property
-    def shown(self) -> tuple[int, ...]:
-        """Numbers of single-demonstration steps, from none to N."""
+    def taken(self) -> tuple[int, ...]:
+        """Numbers of steps taken, from none to one for each demonstration."""
         return tuple(range(self.N + 1))
 
 
 MASKS = ("full", "causal")
+BLOCKS = ("relu", "gelu", "layer norm", "residual")
+DISTANCES = ("frozen", "partial", "apart")
 
 
-def squared(name: str, meaning: str) -> dict[str, Measure]:
-    """A mean over prompts and its standard error; both fall to rounding, squared, in the
-    end."""
-    return {
-        name: Measure(meaning, atol=1e-20),
-        f"{name}_error": Measure("its standard error over the prompts", atol=1e-20),
-    }
+def over_prompts(meaning: str, atol: float = 1e-12) -> dict[str, Measure]:
+    """A mean over the prompts and its standard error."""
+    error = "its standard error over the prompts"
+    return {"mean": Measure(meaning, atol=atol), "standard_error": Measure(error, atol=atol)}
 
 
 EXPERIMENTS = (
@@ -88,12 +87,18 @@ EXPERIMENTS = (
                     "activation": ("relu", "gelu"),
                     "mask": MASKS,
                 },
-                measures={"residual": Measure("largest, relative to the output", atol=1e-10)},
+                measures={
+                    "residual": Measure(
+                        "largest difference of one step from the layer, over its largest entry;"
+                        " rounding, up to 4e-13",
+                        atol=1e-12,
+                    )
+                },
             )
         },
         full=TransformerLayer(seeds=(0, 1, 2, 3, 4)),
         quick=TransformerLayer(trials=2, N_max=12),
-        verify=dict(trials=2, seeds=(0,)),
+        verify=dict(seeds=(0,)),
     ),
     Experiment(
         id="ren2024/attention-stack",
@@ -102,21 +107,38 @@ EXPERIMENTS = (
         function="studies.dual.layers.compute:attention_stack",
         tables={
             "stacks": Table(
-                keys=("depth", "seed", "trial", "connected", "mask"),
-                levels={"trial": "numbers", "connected": (False, True), "mask": MASKS},
+                keys=("depth", "seed", "trial", "residual_connections", "mask"),
+                levels={
+                    "trial": "numbers",
+                    "residual_connections": (False, True),
+                    "mask": MASKS,
+                },
                 measures={
-                    "residual": Measure("of the trained models to the stack", atol=1e-10),
-                    "rounding": Measure("effect of noise of rounding's size", atol=1e-10),
+                    "residual": Measure(
+                        "largest difference of the trained models from the stack, over its"
+                        " largest entry",
+                        rtol=0.0,
+                        atol=1.0,
+                        scale="rounding",
+                    ),
+                    "rounding": Measure(
+                        "the same of a stack with noise of the size of rounding in every layer;"
+                        " itself rounded, so only its size is sure",
+                        rtol=1.0,
+                    ),
                     "largest_score": Measure("largest |q^T k| over the layers"),
                     "movement": Measure(
-                        "of what enters the last layer when only the query's token changes"
+                        "largest change of what enters the last layer when only the query's"
+                        " token changes, over its largest entry",
+                        atol=100.0,
+                        scale="rounding",
                     ),
                 },
             )
         },
         full=AttentionStack(seeds=(0, 1, 2, 3, 4)),
         quick=AttentionStack(trials=2, depths=(1, 2, 3), N_max=12),
-        verify=dict(trials=2, depths=(1, 2), seeds=(0,)),
+        verify=dict(seeds=(0,)),
     ),
     Experiment(
         id="ren2024/layer-steps",
@@ -124,22 +146,21 @@ EXPERIMENTS = (
         chapter="dual/layers",
         function="studies.dual.layers.compute:layer_steps",
         tables={
-            "errors": Table(
-                keys=("seed", "block", "step"),
-                levels={"block": ("relu", "gelu", "layer norm", "residual"), "step": "shown"},
-                measures={
-                    **squared("frozen", "squared error of the dual model, map frozen"),
-                    **squared("partial", "of the block on partly trained attention"),
-                    **squared("apart", "squared distance of the two"),
-                },
+            "distances": Table(
+                keys=("seed", "block", "step", "distance"),
+                levels={"block": BLOCKS, "step": "taken", "distance": DISTANCES},
+                measures=over_prompts(
+                    "squared distance at the query's token: frozen, of the dual model, whose"
+                    " map belongs to the answer, from the answer; partial, of the block itself"
+                    " on the partly trained attention; apart, of these two; each over the mean"
+                    " of the first before any step",
+                    atol=1e-24,
+                ),
             ),
             "gates": Table(
                 keys=("seed", "step"),
-                levels={"step": "shown"},
-                measures={
-                    "share": Measure("share of ReLU gates that are already the answer's"),
-                    "share_error": Measure("its standard error over the prompts"),
-                },
+                levels={"step": "taken"},
+                measures=over_prompts("share of ReLU's gates that are already the answer's"),
             ),
         },
         full=Steps(seeds=(0, 1, 2, 3, 4)),
@@ -154,8 +175,12 @@ EXPERIMENTS = (
         tables={
             "errors": Table(
                 keys=("seed", "mask", "first", "second"),
-                levels={"mask": MASKS, "first": "shown", "second": "shown"},
-                measures=squared("error", "squared error at the query, relative"),
+                levels={"mask": MASKS, "first": "taken", "second": "taken"},
+                measures=over_prompts(
+                    "squared error at the query, over the mean square of the output, after"
+                    " `first` steps of the first layer's models and `second` of the second's",
+                    atol=1e-24,
+                ),
             )
         },
         full=Steps(seeds=(0, 1, 2, 3, 4)),
