@@ -158,7 +158,7 @@ def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
     largest score), relatively; and how far the demonstrations that enter the last layer move,
     relative to their size, when only the query's token changes.
     """
-    s, rows, gates = settings, [], []
+    s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
     of_noise = torch.Generator().manual_seed(point["seed"] + 1_000_000)
     for trial in s.numbers:
