@@ -143,7 +143,7 @@ def test_fig4_stall_is_optimisation(zero, near, verdict):
     for case, end in (("from zero", zero), ("near the solution", near)):
         for seed in (0, 1):
             rows += [(case, 100, 2, seed, step, v) for step, v in ((0, 10.0), (50, end))]
-    rows.append(("from zero", 200, 2, 0, 50, 1e-9))
+    rows += [("from zero", 200, 2, 0, step, v) for step, v in ((0, 10.0), (50, 1e-9))]
     table = pd.DataFrame(rows, columns=["case", "K", "H", "seed", "step", "excess_loss"])
     assert (
         check("fig4-stall-is-optimisation", {"yang2024/fig4-stall": {"curves": table}}).verdict
