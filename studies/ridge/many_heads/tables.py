@@ -6,11 +6,11 @@ import pandas as pd
 
 from iclbook.claim import Outcome, at_least
 from iclbook.statistics import paired_ratio
-from studies.ridge.many_heads.settings import CELL
 
 # A curve that falls by less than this share over the last half of its steps stands still,
 # unless it is below `REACHED`: then it has arrived.
 STALLED, REACHED = 0.1, 1e-3
+CELL = ["optimizer", "loss", "dtype", "H", "rate", "seed"]  # what names a run of the map
 UNSTABLE = 10  # a run whose loss climbs to this many times its lowest value before
 NOISE = 1e-5  # below this a rise is the jitter of Adam and of float32
 
@@ -46,7 +46,7 @@ def fates(result, *keys: str) -> pd.DataFrame:
 def map_fates(result) -> pd.DataFrame:
     """The `fates` of the map, with the two products that should decide about stability."""
     runs = fates(result, *CELL)
-    runs = runs.merge(result["curvatures"], on=list(CELL), how="left", validate="1:1")
+    runs = runs.merge(result["curvatures"], on=CELL, how="left", validate="1:1")
     runs["rate x H"] = runs["rate"] * runs["H"]
     runs["rate x curvature"] = runs["rate"] * runs["curvature"]
     return runs

@@ -31,9 +31,9 @@ from iclbook.ridge.ridge_regression import (
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.ridge.unseen import sampled_distance
 from iclbook.training import log_steps
-from studies.ridge.ridge_regression.settings import DOMAINS
 
 MOMENTS = {"in-domain": (0.0, 1.0), "out-of-domain": (1.0, 2.0)}  # mean, sd of the entries
+DOMAINS = (*MOMENTS, "signs", "one basis function")
 THREE = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)  # smallest, median, largest
 
 
