@@ -5,12 +5,39 @@ import pandas as pd
 from iclbook.claim import Outcome, at_least, at_most
 
 UNSEEN_TASKS = ("out-of-domain", "signs", "one basis function")
+DOMAINS = ("in-domain", *UNSEEN_TASKS)
 
 
 def at_end(result, table: str) -> pd.DataFrame:
     """The rows of a table at the last step of training."""
     rows = result[table]
     return rows[rows["step"] == result.settings.steps]
+
+
+def overview(result) -> pd.DataFrame:
+    """One row a (step, seed) at which all was measured: excess loss, distance of the farthest
+    column from A's, difference from ridge for each kind of tasks."""
+    by = ["step", "seed"]
+    ridge = result["ridge"].pivot(index=by, columns="domain", values="difference")
+    found = ridge[list(DOMAINS)].add_prefix("difference from ridge, ")
+    farthest = (
+        result["columns"].groupby(by)["farthest"].agg(lambda each: each.max(skipna=False))
+    )
+    found.insert(0, "farthest column from A's", farthest)
+    found.insert(0, "L − L*", result["training"].set_index(by)["excess_loss"])
+    return found
+
+
+def given_away(result) -> pd.DataFrame:
+    """For each kind of tasks and delta, medians over seeds at the end of training: the quantile
+    of the error, its bound, and the ratios of the Cauchy-Schwarz quantile (first) and of the
+    bound (whole) to the error. share_above: the largest over recorded steps and seeds."""
+    by, bounds = ["domain", "delta"], result["bounds"]
+    found = at_end(result, "bounds").groupby(by)[["error", "cauchy_schwarz", "bound"]].median()
+    found["first"] = found["cauchy_schwarz"] / found["error"]
+    found["whole"] = found["bound"] / found["error"]
+    found["share_above"] = bounds.groupby(by)["share_above"].max()
+    return found.reindex(DOMAINS, level="domain")
 
 
 def promises(result) -> pd.DataFrame:
