@@ -1,14 +1,12 @@
 """Expected errors against Monte Carlo; training against autograd's own optimiser; Figure 2a's
 claims against false data."""
 
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ridge_draws import dictionary, generator
 
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import unseen
 from iclbook.ridge.model import MultiHeadAttention
