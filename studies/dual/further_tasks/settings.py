@@ -63,11 +63,13 @@ class DeepTrained(Settings):
     final: int = 8_192
     prompts: int = 500
 
-    def grid(self, family: str) -> list[dict]:
-        """The settings of a family's model, as `STRENGTHS` names them."""
-        values = {"alpha": self.alpha, "view": "g1 and g2", "c": self.c, "r": self.r}
-        values["beta"] = self.beta
-        return [{name: values[name] for name in STRENGTHS[family]}]
+    def grid(self) -> dict[str, list[dict]]:
+        """Family -> the settings of its one model, as `STRENGTHS` names them."""
+        values = {"alpha": self.alpha, "view": "g1 and g2", "c": self.c}
+        values |= {"r": self.r, "beta": self.beta}
+        return {
+            family: [{name: values[name] for name in STRENGTHS[family]}] for family in FAMILIES
+        }
 
 
 def of_models() -> dict[str, Table]:

@@ -13,7 +13,6 @@ from iclbook.dual.kernel import exact_features, softmax_kernel
 from iclbook.dual.modified import Augment, attention, attention_weights, dual_attention
 from iclbook.dual.one_step import KernelDualModel
 from iclbook.dual.representation import effective_rank, mean_share
-from studies.dual.modified.settings import FORMS, RIVALS
 
 
 def autograd_step(
@@ -63,26 +62,27 @@ def modified_forms(settings, point) -> dict[str, pd.DataFrame]:
     """Largest distances over `prompts` of forms that agree, medians of those that do not."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
-    found = {name: [] for name in FORMS}
+    tables = defaultdict(list)
     for norm in s.norms:
-        # Distances prompt by prompt: {(table, modification): [{measure: distance}]}.
-        drawn = defaultdict(list)
+        # Distances prompt by prompt: {(table, modification or ""): [{measure: distance}]}.
+        agreeing, rivals = defaultdict(list), defaultdict(list)
         for _ in range(s.prompts):
-            for name, distances in _one_prompt(s, norm, generator).items():
-                drawn[name].append(distances)
-        for (table, modification), rows in drawn.items():
-            distances = pd.DataFrame(rows)
-            summary = {
-                name: column.median() if name in RIVALS else column.max(skipna=False)
-                for name, column in distances.items()
-            }
+            for kind, found in zip((agreeing, rivals), _one_prompt(s, norm, generator)):
+                for name, distances in found.items():
+                    kind[name].append(distances)
+        largest = {
+            name: pd.DataFrame(rows).max(skipna=False) for name, rows in agreeing.items()
+        }
+        medians = {name: pd.DataFrame(rows).median() for name, rows in rivals.items()}
+        for (table, modification), distances in (largest | medians).items():
             key = {"modification": modification} if modification else {}
-            found[table].append({"norm": norm, **key, **summary})
-    return {name: pd.DataFrame(rows) for name, rows in found.items()}
+            tables[table].append({"norm": norm} | key | distances.to_dict())
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
-def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[tuple, dict[str, float]]:
-    """{(table, modification or ""): {measure: distance}} on one prompt of random size."""
+def _one_prompt(s, norm: float, generator: torch.Generator) -> tuple[dict, dict]:
+    """(forms that agree, rivals) on one prompt of random size, each a dict (table, modification
+    or "") -> {measure: distance}."""
     sizes = [
         int(torch.randint(1, high + 1, (1,), generator=generator))
         for high in (s.N_max, *[s.width_max] * 3)
@@ -111,17 +111,17 @@ def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[tuple, dict[
         "negative": (plain, {"beta": beta, "r": r}),
         "augmented": (_projected(tokens, layer), {}),
     }
-    found = {
-        ("regularised", ""): _regularised(*plain, alpha),
-        ("negative", ""): _negative(*plain, beta, r),
-    }
+    agreeing, rivals = {}, {("negative_rivals", ""): _negative(*plain, beta, r)}
+    once, wrong = _regularised(*plain, alpha)
+    agreeing["regularised", ""], rivals["regularised_rivals", ""] = once, wrong
     with torch.no_grad():
-        found["augmented", ""] = _augmented(tokens, layer)
+        written, late = _augmented(tokens, layer)
+    agreeing["augmented", ""], rivals["augmented_rivals", ""] = written, late
     for name, (prompt, change) in runs.items():
-        found["steps", name] = _steps(*prompt, change)
+        agreeing["steps", name] = _steps(*prompt, change)
         if norm <= s.autograd_norm:
-            found["autograd", name] = {"distance": _autograd(*prompt, **change)}
-    return found
+            agreeing["autograd", name] = {"distance": _autograd(*prompt, **change)}
+    return agreeing, rivals
 
 
 def _distance(found: Tensor, closed: Tensor, values: Tensor) -> float:
@@ -147,15 +147,15 @@ def _autograd(keys, values, query, *, r: int = 0, **change) -> float:
     return _distance(explicit, attention(query, keys, values, r=r, **change), values)
 
 
-def _regularised(keys, values, query, alpha: float) -> dict[str, float]:
+def _regularised(keys, values, query, alpha: float) -> tuple[dict, dict]:
     N, closed = len(keys) - 1, attention(query, keys, values, alpha=alpha)
-    once = [alpha] + [0.0] * (N - 1)
-    forms = {
-        "decay_once": single_steps(keys, values, query, once),
+    once = single_steps(keys, values, query, [alpha] + [0.0] * (N - 1))
+    rivals = {
         "decay_at_each": single_steps(keys, values, query, [alpha] * N),
         "output_scaled": (1 - alpha) * attention(query, keys, values),
     }
-    return {name: _distance(form, closed, values) for name, form in forms.items()}
+    gaps = {name: _distance(form, closed, values) for name, form in rivals.items()}
+    return {"decay_once": _distance(once, closed, values)}, gaps
 
 
 def _negative(keys, values, query, beta: float, r: int) -> dict[str, float]:
@@ -171,17 +171,18 @@ def _projected(tokens, layer) -> tuple[Tensor, Tensor, Tensor]:
     return keys, values, queries[-1:]
 
 
-def _augmented(tokens, layer) -> dict[str, float]:
+def _augmented(tokens, layer) -> tuple[dict, dict]:
     keys, values, query = _projected(tokens, layer)
     closed, d = attention(query, keys, values), keys.shape[-1]
     mapped = layer.g2(tokens @ layer.W_K[0].mT)  # (N + 1, d)
     scores = (tokens[-1:] @ layer.W_Q[0].mT) @ mapped.mT / d**0.5  # (1, N + 1)
     written = scores.softmax(-1) @ layer.g1(tokens @ layer.W_V[0].mT)  # (1, d)
     late = layer.g2(tokens @ layer.W_K[0].mT * d**-0.25)  # (N + 1, d)
-    return {
-        "as_written": _distance(written, closed, values),
-        "g2_after_scale": _distance(attention(query, late, values), closed, values),
-    }
+    rival = attention(query, late, values)
+    return (
+        {"as_written": _distance(written, closed, values)},
+        {"g2_after_scale": _distance(rival, closed, values)},
+    )
 
 
 def modified_weights(settings, point) -> dict[str, pd.DataFrame]:
@@ -197,11 +198,8 @@ def modified_weights(settings, point) -> dict[str, pd.DataFrame]:
     ]
     tokens = torch.randn(s.prompts, s.N + 1, s.width, generator=generator, dtype=torch.float64)
 
-    # (family, its strengths): plain first, since the gain is over it.
-    runs = [("plain", {})]
-    runs += [("regularised", {"alpha": alpha}) for alpha in s.alphas]
-    runs += [("augmented", {"c": c}) for c in s.c]
-    runs += [("negative", {"r": r, "beta": beta}) for r, beta in s.negatives]
+    # Plain comes first, since the gain is over it.
+    runs = [(family, strengths) for family, rows in s.grid().items() for strengths in rows]
     tables, plain = defaultdict(list), None
     for family, strengths in runs:
         change = dict(strengths)

@@ -48,6 +48,19 @@ class ModifiedWeights(Settings):
     c: tuple[float, ...] = (0.1, 1.0)
     prompts: int = 400
 
+    def grid(self) -> dict[str, list[dict]]:
+        """Family -> its settings, as `STRENGTHS` names them."""
+        rows = {
+            "plain": [()],
+            "regularised": [(alpha,) for alpha in self.alphas],
+            "augmented": [(c,) for c in self.c],
+            "negative": self.negatives,
+        }
+        return {
+            family: [dict(zip(names, row)) for row in rows[family]]
+            for family, names in STRENGTHS.items()
+        }
+
 
 def agrees(meaning: str) -> Measure:
     """A distance of two forms that are the same: rounding, which differs between machines."""
@@ -65,20 +78,15 @@ FORMS = {  # measures of the closed forms' distances, table by table
         "sum_of_weights": agrees("1 - alpha p_own - beta p_demo, of the sum of weights"),
     },
     "autograd": {"distance": agrees("a step of autograd, norms up to autograd_norm")},
-    "regularised": {
-        "decay_once": agrees("single steps, decay once"),
+    "regularised": {"decay_once": agrees("single steps, decay once")},
+    "regularised_rivals": {
         "decay_at_each": differs("single steps, decay at each"),
         "output_scaled": differs("the whole output scaled"),
     },
-    "augmented": {
-        "as_written": agrees("the formula as written"),
-        "g2_after_scale": differs("g2 after the scale"),
-    },
-    "negative": {"own_changed": differs("the query's own value changed too")},
+    "augmented": {"as_written": agrees("the formula as written")},
+    "augmented_rivals": {"g2_after_scale": differs("g2 after the scale")},
+    "negative_rivals": {"own_changed": differs("the query's own value changed too")},
 }
-
-
-RIVALS = ("decay_at_each", "output_scaled", "g2_after_scale", "own_changed")  # wrong forms
 
 
 def forms() -> dict[str, Table]:

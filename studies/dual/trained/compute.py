@@ -22,9 +22,10 @@ from iclbook.dual.trained import (
     step_outputs,
     two_number_features,
 )
-from studies.dual.trained.settings import STARTS, STRENGTHS, VIEWS
 
 FLOAT = torch.float64
+STARTS = {"drawn": 1.0, "mirrored": -1.0}  # name -> sign of W_K and W_V
+VIEWS = {"g1": ("g1",), "g2": ("g2",), "g1 and g2": ("g1", "g2")}  # name -> the maps it has
 SHARES = (
     0,
     0.01,
@@ -102,8 +103,8 @@ def build(s, seed: int) -> tuple[list[Panel], list[tuple[str, dict]]]:
     Layers with the same maps share a panel.
     """
     members = defaultdict(list)
-    for family in STRENGTHS:
-        for strengths in s.grid(family):
+    for family, settings in s.grid().items():
+        for strengths in settings:
             change = dict(strengths)
             view = change.pop("view", "g1 and g2" if family == "crossed" else "")
             maps = VIEWS.get(view, ())
@@ -165,7 +166,7 @@ def _at_the_end(panels, keys, final_losses, tokens, shown):
         for (family, key), layer, w, loss in zip(keys, layers, weights, final_losses):
             end, steps = {"final_loss": loss} | _of_weights(w) | _of_parameters(layer), []
             if family == "learned":
-                end["beta"] = float(layer.modification.beta)
+                end["learned_beta"] = float(layer.modification.beta)
             if family != "linear_attention":
                 end["one_step_error"] = np.nan
                 if key["start"] == "drawn":

@@ -9,16 +9,16 @@ from iclbook.experiment import Experiment, Measure, Settings, Table
 FIVE = (0, 1, 2, 3, 4)
 ALPHAS = (-1.0, -0.5, -0.1, 0.1, 0.5, 1.0)
 EVERY_NEGATIVE = tuple(product((1, 3, 5, 10, 15), (0.1, 0.2, 0.5, 1.0)))
-VIEWS = {"g1": ("g1",), "g2": ("g2",), "g1 and g2": ("g1", "g2")}  # name -> the maps it has
-STARTS = {"drawn": 1.0, "mirrored": -1.0}  # name -> sign of W_K and W_V
+VIEWS = ("g1", "g2", "g1 and g2")  # the maps that an augmented layer has
+STARTS = ("drawn", "mirrored")  # the latter with W_K and W_V of the other sign
 STRENGTHS = {  # family of layers -> the columns that name its settings
     "plain": (),
     "regularised": ("alpha",),
-    "augmented": ("view", "c"),
     "negative": ("r", "beta"),
     "learned": ("r",),
-    "crossed": ("r", "beta", "c"),
     "linear_attention": (),
+    "augmented": ("view", "c"),
+    "crossed": ("r", "beta", "c"),
 }
 
 
@@ -42,7 +42,7 @@ class Trained(Settings):
     noise: float = 0.0
     alphas: tuple[float, ...] = ALPHAS
     c: tuple[float, ...] = (0.05, 0.1, 0.5, 1.0)
-    views: tuple[str, ...] = tuple(VIEWS)
+    views: tuple[str, ...] = VIEWS
     negatives: tuple[tuple[int, float], ...] = EVERY_NEGATIVE
     learned: tuple[int, ...] = (1, 3, 5, 10, 15)
     crossed: tuple[tuple[int, float, float], ...] = ((15, 1.0, 0.5),)
@@ -55,18 +55,21 @@ class Trained(Settings):
     final: int = 16_384
     prompts: int = 500
 
-    def grid(self, family: str) -> list[dict]:
-        """The settings of a family's layers, as `STRENGTHS` names them."""
+    def grid(self) -> dict[str, list[dict]]:
+        """Family -> the settings of its layers, as `STRENGTHS` names them."""
         rows = {
             "plain": [()],
             "regularised": [(alpha,) for alpha in self.alphas],
-            "augmented": list(product(self.views, self.c)),
+            "augmented": product(self.views, self.c),
             "negative": self.negatives,
             "learned": [(r,) for r in self.learned],
             "crossed": self.crossed,
             "linear_attention": [()],
         }
-        return [dict(zip(STRENGTHS[family], row)) for row in rows[family]]
+        return {
+            family: [dict(zip(names, row)) for row in rows[family]]
+            for family, names in STRENGTHS.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,32 +122,37 @@ class TwoNumbers(Conditions):
     fine_betas: tuple[float, ...] = tuple(i / 10 for i in range(1, 16))
 
 
-def of_trained(meaning: str, atol: float = 1e-5, **options) -> Measure:
-    """A measure of a layer trained in float32."""
-    return Measure(meaning, rtol=1e-3, atol=atol, **options)
+def of_trained(meaning: str, atol: float = 1e-3, rtol: float = 1e-2) -> Measure:
+    """A measure of a layer trained in float32: thousands of steps amplify rounding.
+
+    The tolerances hold for the whole training on the linear task, with the plainest instruction
+    set against the widest. On the exponential task a few layers end elsewhere on another
+    processor; a beginning, which is what `verify` computes, agrees there too.
+    """
+    return Measure(meaning, rtol=rtol, atol=atol)
 
 
-LOSS = of_trained("mean squared error on the test prompts")
-FINAL = of_trained("mean squared error at the end, on the final prompts")
+LOSS = of_trained("mean squared error on the test prompts", atol=1e-5)
+FINAL = of_trained("mean squared error at the end, on the final prompts", atol=1e-5)
 AT_THE_END = {
     "final_loss": FINAL,
     "own_weight": of_trained("mean weight of the query's own token"),
     "sum_of_weights": of_trained("mean over prompts"),
-    "share_of_negative_weights": of_trained("of the demonstrations' weights", atol=2e-3),
-    "score_scale": of_trained("mean diagonal of the scores' form in x", atol=1e-4),
-    "value_scale": of_trained("the value's factor of y", atol=1e-4),
-    "asymmetry": of_trained("what of the form is not that diagonal, relative", atol=1e-3),
-    "value_of_x": of_trained("the value's factor of x relative to that of y", atol=1e-3),
+    "share_of_negative_weights": of_trained("of the demonstrations' weights"),
+    "score_scale": of_trained("mean diagonal of the scores' form in x"),
+    "value_scale": of_trained("the value's factor of y"),
+    "asymmetry": of_trained("what of the form is not that diagonal, relative", atol=5e-3),
+    "value_of_x": of_trained("the value's factor of x relative to that of y", atol=5e-3),
 }
 ERROR = "mean squared error of the dual model over the prediction's mean square; "
 ONE_STEP = {
     "one_step_error": Measure(
         f"{ERROR}after one full step; rounding; of drawn starts only",
-        atol=1e-24,
+        atol=1e-22,
         missing=True,
     )
 }
-SINGLE_STEPS = {"error": Measure(f"{ERROR}after `step` single ones", rtol=1e-3, atol=1e-24)}
+SINGLE_STEPS = {"error": of_trained(f"{ERROR}after `step` single ones", 1e-22, rtol=2e-2)}
 
 
 def tables(
@@ -162,10 +170,8 @@ def tables(
         has_dual = duals and family != "linear_attention"
         measures = ends | (ONE_STEP if has_dual else {})
         if family == "learned":
-            measures = measures | {
-                "beta": of_trained("what was learned from 0.5 on", atol=1e-4)
-            }
-        keys, starts = (*point, *STRENGTHS[family]), {"start": tuple(STARTS)}
+            measures = measures | {"learned_beta": of_trained("where 0.5 went")}
+        keys, starts = (*point, *STRENGTHS[family]), {"start": STARTS}
         found[f"{family}_curves"] = Table(
             keys=(*keys, "start", "step"), levels=starts, measures={"loss": LOSS}
         )
