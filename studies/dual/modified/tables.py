@@ -38,7 +38,7 @@ def layers(result, grain: str = "") -> pd.DataFrame:
         else:
             continue
         strengths = list(grid[0])
-        rows = [tuple(row) for row in table[strengths].itertuples(index=False)]
+        rows = list(zip(*(table[name] for name in strengths))) or [()] * len(table)
         wanted = {tuple(row.values()): label(family, row) for row in grid}
         require(set(rows) == set(wanted), f"{name} does not hold the settings' {family} grid")
         table = table.copy()

@@ -15,7 +15,7 @@ STARTED = 1e-6  # its error one step earlier must be above this, or the comparis
 ALIKE = 0.25  # a layer's last loss on test prompts may differ by this share from its final loss
 FAMILIES = ("regularised", "augmented", "negative")
 CONDITION = ("task", "inputs", "noise")
-PLAIN_KEYS = ("family", "setting", "alpha", "r", "beta", "view", "c")
+SETTING = ("family", "setting", "alpha", "r", "beta", "view", "c")
 
 
 def conditions(result) -> dict[tuple, "Result"]:  # noqa: F821
@@ -44,33 +44,32 @@ def gains(
     interval over seeds, at `level` for each setting or, Bonferroni, for all of them together.
     """
     ends = layers(result, "ends")
-    plain = _per_seed(ends[ends["family"] == "plain"])
-    wanted = ends["family"] != "plain" if families is None else ends["family"].isin(families)
-    names = [name for name in PLAIN_KEYS if name in ends]
-    groups = ends[wanted].groupby(names, sort=False, dropna=False)
-    level = 1 - (1 - level) / (groups.ngroups if simultaneous else 1)
+    names = [name for name in SETTING if name in ends]
+    groups = ends.groupby([*names, "seed"], sort=False, dropna=False)["final_loss"]
+    # A seed of which a start is NaN is NaN, and so is the whole interval of its setting.
+    loss = groups.mean().where(groups.count() == groups.size()).reset_index()
+    is_plain = loss["family"] == "plain"
+    plain = loss[is_plain].set_index("seed")["final_loss"]
+    wanted = ~is_plain if families is None else loss["family"].isin(families)
+    settings = loss[wanted].groupby(names, sort=False, dropna=False)
+    level = 1 - (1 - level) / (settings.ngroups if simultaneous else 1)
     rows = []
-    for key, part in groups:
-        # Seeds of plain that the setting lacks are NaN, and the whole interval with them.
-        gain = 1 - _per_seed(part).reindex(plain.index) / plain
+    for key, part in settings:
+        gain = 1 - part.set_index("seed")["final_loss"].reindex(plain.index) / plain
         rows.append((*key, *t_interval(gain, level), len(gain)))
     return pd.DataFrame(rows, columns=[*names, "mean", "low", "high", "seeds"])
 
 
-def _per_seed(ends: pd.DataFrame) -> pd.Series:
-    """Mean final loss over the starts of each seed; NaN where one is."""
-    return ends.groupby("seed")["final_loss"].agg(lambda each: each.mean(skipna=False))
-
-
 def was_trained(result) -> bool:
     """Whether the curves end, on their own prompts, at about what the final losses say."""
-    curves, ends = layers(result, "curves"), layers(result, "ends")
-    last = curves[curves["step"] == result.settings.steps]
-    keys = [name for name in ends if name in last]
-    both = ends.merge(last, on=keys, how="left")
-    return bool(
-        len(both) > 0 and ((both["loss"] / both["final_loss"] - 1).abs() <= ALIKE).all()
-    )
+    alike = []
+    for name, curves in result.tables.items():
+        if name.endswith("curves"):
+            last = curves[curves["step"] == result.settings.steps]
+            ends = result[name.replace("curves", "ends")]
+            both = ends.merge(last, on=[key for key in ends if key in last], how="left")
+            alike.append((both["loss"] / both["final_loss"] - 1).abs() <= ALIKE)
+    return bool(pd.concat(alike).all() and min(map(len, alike)) > 0)
 
 
 def improves(result, families, threshold: float) -> Outcome:
