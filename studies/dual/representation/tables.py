@@ -43,10 +43,10 @@ def behaves(alpha: float, path: pd.DataFrame, last: int) -> bool:
     if alpha == 0:
         return norm[last] >= last / 2 * norm[1]
     if 0 < alpha < 2:
-        return distance[last] <= CONVERGED < distance[0]
+        return distance[last] <= CONVERGED
     if alpha == 2:
         return abs(distance[last] - distance[0]) <= CONVERGED < distance[0]
-    return distance[last] >= abs(1 - alpha) ** last * distance[0] / 2 > 0
+    return distance[last] >= abs(1 - alpha) ** last * distance[0] / 2
 
 
 def rank_changes(path: pd.DataFrame, last: int) -> pd.Series:
