@@ -76,21 +76,15 @@ def regularise(weights: Tensor, own: Tensor, alpha: float | Tensor) -> Tensor:
 def lowest_scores(scores: Tensor, demos: Tensor, r: int | Tensor) -> Tensor:
     """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or
     all."""
-    N = scores.shape[-1]
-    if isinstance(r, Tensor):
-        most = int(r.max())
-    else:
+    N, most = scores.shape[-1], int(r.max()) if isinstance(r, Tensor) else r
+    if not isinstance(r, Tensor):
         require_sizes(r=r)
-        most = r
     require(most <= N, f"r must be at most the number of tokens {N}, got {most}")
-    # A stable sort lets the earlier demonstration win a tie, so that the choice is
-    # reproducible.
+    # A stable sort lets the earlier demonstration win a tie: the choice is reproducible.
     order = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)  # (..., M, N)
     first = torch.arange(N, device=scores.device) < r  # (..., N)
-    return (
-        torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, first.expand_as(order))
-        & demos
-    )
+    chosen = torch.zeros_like(order, dtype=torch.bool)
+    return chosen.scatter(-1, order, first.expand_as(order)) & demos
 
 
 def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
@@ -246,20 +240,18 @@ class Augment(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.c * self.mlp(x)  # (..., d)
 
-    @staticmethod
-    def probed(probe: Tensor, W: Tensor, tokens: Tensor, mlps: Mapping[str, Tensor]) -> Tensor:
-        """probe . MLP(W h_i) for S stacked maps, (S, B, n), without forming MLP(W h_i).
 
-        probe: (S, B or 1, d); W: (S, d, width); tokens: (B, n, width); mlps: stacked `mlp`.
-        """
-        widen, b_1, narrow, b_2 = (
-            mlps[part] for part in ("0.weight", "0.bias", "2.weight", "2.bias")
-        )
-        (B, n, width), (S, hidden) = tokens.shape, b_1.shape
-        inner = tokens.reshape(-1, width) @ (widen @ W).mT + b_1.unsqueeze(
-            1
-        )  # (S, B n, hidden)
-        outer = (probe @ narrow).unsqueeze(2)  # (S, B or 1, 1, hidden)
-        # A sum of products is faster here than a product of matrices.
-        mapped = (gelu(inner).reshape(S, B, n, hidden) * outer).sum(-1)  # (S, B, n)
-        return mapped + probe @ b_2.unsqueeze(-1)
+def probe_mlps(probe: Tensor, W: Tensor, tokens: Tensor, mlps: Mapping[str, Tensor]) -> Tensor:
+    """probe . MLP(W h_i) for the `mlp` of S stacked `Augment`s, (S, B, n), without forming
+    MLP(W h_i).
+
+    probe: (S, B or 1, d); W: (S, d, width); tokens: (B, n, width).
+    """
+    parts = ("0.weight", "0.bias", "2.weight", "2.bias")
+    widen, b_1, narrow, b_2 = (mlps[part] for part in parts)
+    (B, n, width), (S, hidden) = tokens.shape, b_1.shape
+    inner = tokens.reshape(-1, width) @ (widen @ W).mT  # (S, B n, hidden)
+    inner = gelu(inner + b_1.unsqueeze(1)).reshape(S, B, n, hidden)
+    outer = (probe @ narrow).unsqueeze(2)  # (S, B or 1, 1, hidden)
+    # A sum of products is faster here than a product of matrices.
+    return (inner * outer).sum(-1) + probe @ b_2.unsqueeze(-1)  # (S, B, n)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from iclbook.dual.attention import SelfAttention
-from iclbook.dual.modified import Augment, Modification, signed_weights
+from iclbook.dual.modified import Augment, Modification, probe_mlps, signed_weights
 from iclbook.errors import require, require_nonnegative, require_sizes
 from iclbook.training import by_autograd, descend
 
@@ -79,7 +79,7 @@ class Panel:
         seen = torch.einsum("bnw,sbw->sbn", tokens, linear.expand(-1, len(tokens), -1))
         if name not in self.mlps:
             return seen
-        return seen + self.c[name] * Augment.probed(probe, W, tokens, self.mlps[name])
+        return seen + self.c[name] * probe_mlps(probe, W, tokens, self.mlps[name])
 
     def weights(self, tokens: Tensor) -> Tensor:
         """Return the last token's weights, (S, B, N + 1), from tokens (B, N + 1, width)."""
