@@ -1,17 +1,16 @@
-"""A panel of attention layers trained at once, beside training them one after another. Run:
-make bench.
+"""A panel of layers trained at once, beside training them one after another. Run: make bench.
 
 The straightforward way is the module itself, autograd and torch's Adam, a layer after the
 other. Both take the same steps on the same prompts from the same starts, in alternating blocks,
 so that a machine whose speed drifts slows both; at the end their predictions are compared.
 """
 
+import functools
 import time
-from types import SimpleNamespace
 
 import torch
 
-from iclbook.dual.panel import train_together
+from iclbook.dual.panel import PanelOfOne, train_together
 from studies.dual.trained.compute import build, prompts
 from studies.dual.trained.settings import Trained
 
@@ -22,11 +21,24 @@ SHAPES = {  # name -> what of the grid is kept
 }
 
 
-class AsPanel(SimpleNamespace):
-    """A panel of one: the layer's own forward pass."""
+class Alone(torch.nn.Module):
+    """A layer by its own forward pass: tokens (B, N + 1, width) -> predictions (B,)."""
 
-    def __call__(self, tokens):
-        return self.layer(tokens, last_only=True)[:, 0, -1][None]
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens):
+        return self.layer(tokens, last_only=True)[:, 0, -1]
+
+
+def train(settings, panels, seed: int) -> float:
+    """Milliseconds a step of some steps from a seed's prompts."""
+    generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
+    sample = functools.partial(prompts, settings, settings.batch, generator)
+    for _ in train_together(panels, sample, STEPS, rates=[1e-3] * len(panels), at=[STEPS]):
+        pass
+    return 1e3 * (time.perf_counter() - start) / STEPS
 
 
 def measure(settings) -> tuple[int, float, float, float]:
@@ -36,25 +48,15 @@ def measure(settings) -> tuple[int, float, float, float]:
         [panel for panel in build(settings, seed=0)[0] if panel.softmax] for _ in range(2)
     )
     layers = [layer for panel in others for layer in panel.layers]
-    alone = [
-        AsPanel(layer=layer, parameters=dict(layer.named_parameters())) for layer in layers
-    ]
+    alone = [PanelOfOne(Alone(layer)) for layer in layers]
     times = []
     for block in range(BLOCKS):
-        sample = lambda generator: lambda: prompts(settings, settings.batch, generator)  # noqa: E731
-        generator = lambda: torch.Generator().manual_seed(block)  # noqa: B023, E731
-        start = time.perf_counter()
-        train_together(panels, sample(generator()), STEPS, rates=[1e-3] * len(panels))
-        middle = time.perf_counter()
-        for one in alone:
-            train_together([one], sample(generator()), STEPS, rates=[1e-3])
-        times.append(
-            (1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS)
-        )
+        together = train(settings, panels, block)
+        times.append((together, sum(train(settings, [one], block) for one in alone)))
     with torch.no_grad():
         tokens, _ = prompts(settings, 256, torch.Generator().manual_seed(9))
-        together = torch.cat([panel(tokens) for panel in panels])
-        gap = (together - torch.cat([one(tokens) for one in alone])).abs().max().item()
+        predictions = torch.cat([panel(tokens) for panel in panels])
+        gap = (predictions - torch.cat([one(tokens) for one in alone])).abs().max().item()
     fast, slow = torch.tensor(times[1:]).median(dim=0).values.tolist()
     return len(alone), fast, slow, gap
 

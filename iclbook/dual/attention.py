@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from iclbook.dual.kernel import check_tokens
-from iclbook.dual.modified import attention
+from iclbook.dual.modified import Modification, attention
 from iclbook.errors import require_sizes
 
 
 class SelfAttention(nn.Module):
-    """Softmax self-attention over tokens (..., N, width); alpha, (beta, r), g1 and g2 are the
-    modifications.
+    """Softmax self-attention over tokens (..., N, width); the keywords left are a
+    `Modification`.
 
     Keys are g2(W_K h) and queries W_Q h, both divided by head_size^{1/4}; values are g1(W_V h).
     Each head's output passes through W_O, (H, width, head_size), unless `output` is False: then
@@ -28,16 +28,14 @@ class SelfAttention(nn.Module):
         *,
         generator: torch.Generator,
         output: bool = True,
-        alpha: float = 0.0,
-        beta: float = 0.0,
-        r: int = 0,
         g1: nn.Module | None = None,
         g2: nn.Module | None = None,
         dtype: torch.dtype = torch.float32,
+        **modification,
     ):
         super().__init__()
         require_sizes(width=width, head_size=head_size, heads=heads)
-        self.modification = {"alpha": alpha, "beta": beta, "r": r}
+        self.modification = Modification(**modification)
         self.g1, self.g2 = g1 or nn.Identity(), g2 or nn.Identity()
 
         def draw(rows: int, columns: int) -> nn.Parameter:
@@ -76,9 +74,8 @@ class SelfAttention(nn.Module):
         queries, keys, values = self.project(tokens)  # (..., H, N, head_size)
         if last_only:
             queries = queries[..., -1:, :]  # (..., H, 1, head_size)
-        heads = attend(
-            queries, keys, values, mask, **self.modification
-        )  # (..., H, M, head_size)
+        # (..., H, M, head_size)
+        heads = attend(queries, keys, values, mask, **vars(self.modification))
         if self.W_O is None:
             return heads.transpose(-3, -2).flatten(-2)  # (..., M, H * head_size)
         return (heads @ self.W_O.mT).sum(-3)  # (..., M, width)

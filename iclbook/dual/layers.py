@@ -53,6 +53,13 @@ def add_residual(h: Tensor) -> Affine:
     return Affine(eye.expand(*h.shape, -1), h)
 
 
+def feed_forward(
+    x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu"
+) -> Tensor:
+    """Return W_2 activation(W_1 x + b_1) + b_2, (..., d_out), for x (..., d)."""
+    return second(getattr(nn.functional, activation)(first(x)))
+
+
 def frozen_feed_forward(
     x: Tensor, first: nn.Linear, second: nn.Linear, activation: str = "relu"
 ) -> Affine:

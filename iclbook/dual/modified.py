@@ -1,6 +1,7 @@
-"""Three modifications of attention, each a change of the dual model's loss, and the step that
-proves it.
+"""Three modifications of attention, each a change of the dual model's loss, and its proof.
 
+The one place that knows them: `Modification` names their strengths, `signed_weights` makes
+weights of scores, `dual_problem` says what the dual model is trained on, `Augment` is the view.
 Queries are the last M of the N tokens, so query m's own key is column N - M + m; `own` says
 otherwise. Weights have shape (..., M, N); a mask is True where a query may see a key, as in
 PyTorch.
@@ -8,35 +9,88 @@ PyTorch.
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gelu
 
 from iclbook.dual.kernel import check_pairs, check_tokens, softmax_kernel
 from iclbook.dual.one_step import KernelDualModel
 from iclbook.errors import require, require_nonnegative, require_sizes
 
 
-def regularise(weights: Tensor, own: Tensor, alpha: float) -> Tensor:
+@dataclass(frozen=True)
+class Modification:
+    """The strengths; the defaults are plain attention.
+
+    alpha: the query's own value is scaled by 1 - alpha. beta: how much of the mean of its r
+    lowest-scored demonstrations, or of the given `negatives` (..., M, N), a query subtracts.
+    A strength is a number, or a tensor that broadcasts against scores (..., M, N).
+    """
+
+    alpha: float | Tensor = 0.0
+    beta: float | Tensor = 0.0
+    r: int | Tensor = 0
+    negatives: Tensor | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.alpha, Tensor):
+            require(math.isfinite(self.alpha), f"alpha must be finite, got {self.alpha!r}")
+        if not isinstance(self.beta, Tensor):
+            require_nonnegative(beta=self.beta)
+
+    @classmethod
+    def stacked(cls, parts: Sequence["Modification"], dtype: torch.dtype) -> "Modification":
+        """One for scores (S, ..., M, N) of S layers: its strengths have shape (S, 1, 1, 1)."""
+        types = {float: dtype, int: torch.int64}
+        columns = {}
+        for field in fields(cls):
+            if field.name != "negatives":
+                column = [getattr(part, field.name) for part in parts]
+                column = torch.tensor(column, dtype=types[type(field.default)])
+                columns[field.name] = column.reshape(-1, 1, 1, 1)
+        return cls(**columns)
+
+    def chosen(self, scores: Tensor, demos: Tensor) -> Tensor | None:
+        """The negatives, a bool (..., M, N), or None where nothing is subtracted."""
+        if self.negatives is not None:
+            return self.negatives & demos
+        if isinstance(self.beta, Tensor):
+            wanted = bool((torch.as_tensor(self.r) > 0).any())
+        else:
+            wanted = self.beta > 0
+        return lowest_scores(scores, demos, self.r) if wanted else None
+
+
+# --- what they do to the weights
+
+
+def regularise(weights: Tensor, own: Tensor, alpha: float | Tensor) -> Tensor:
     """Scale the query's own weight by 1 - alpha: one full step on L + alpha / (2 eta)
     ||W||_F^2."""
     return weights * (1 - alpha * own.to(weights.dtype))  # (..., M, N)
 
 
-def lowest_scores(scores: Tensor, demos: Tensor, r: int) -> Tensor:
+def lowest_scores(scores: Tensor, demos: Tensor, r: int | Tensor) -> Tensor:
     """Return the negatives, a bool (..., M, N): each query's r lowest-scored demonstrations or
     all."""
-    require_sizes(r=r)
-    require(
-        r <= scores.shape[-1],
-        f"r must be at most the number of tokens {scores.shape[-1]}, got {r}",
-    )
+    N = scores.shape[-1]
+    if isinstance(r, Tensor):
+        most = int(r.max())
+    else:
+        require_sizes(r=r)
+        most = r
+    require(most <= N, f"r must be at most the number of tokens {N}, got {most}")
     # A stable sort lets the earlier demonstration win a tie, so that the choice is
     # reproducible.
-    chosen = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)[
-        ..., :r
-    ]  # (..., M, r)
-    return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True) & demos
+    order = scores.masked_fill(~demos, torch.inf).argsort(dim=-1, stable=True)  # (..., M, N)
+    first = torch.arange(N, device=scores.device) < r  # (..., N)
+    return (
+        torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, first.expand_as(order))
+        & demos
+    )
 
 
 def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
@@ -47,7 +101,7 @@ def negative_shares(negatives: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def subtract_negatives(
-    weights: Tensor, demos: Tensor, negatives: Tensor, beta: float
+    weights: Tensor, demos: Tensor, negatives: Tensor, beta: float | Tensor
 ) -> Tensor:
     """Return weights - beta p_demo / |N| on the negatives: the closed form of
     `values_less_negatives`."""
@@ -55,7 +109,63 @@ def subtract_negatives(
     return weights - beta * p_demo * negative_shares(negatives, weights.dtype)
 
 
-def values_less_negatives(values: Tensor, negatives: Tensor, beta: float) -> Tensor:
+def _masks(
+    scores: Tensor, mask: Tensor | None, own: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """What each query sees, None for all; its own key; its demonstrations: broadcast to
+    scores."""
+    if own is None:
+        M, N = scores.shape[-2:]
+        require(M <= N, f"queries are the last tokens of the prompt: at most {N}, got {M}")
+        own = torch.eye(N, dtype=torch.bool, device=scores.device)[N - M :]  # (M, N)
+    if mask is None:
+        return None, own, ~own
+    seen = mask.expand_as(scores)
+    require(bool(seen.any(-1).all()), "every query must see a key; unmask one in each row")
+    return seen, own & seen, ~own & seen
+
+
+def signed_weights(
+    scores: Tensor, mask: Tensor | None = None, *, own: Tensor | None = None, **strengths
+) -> Tensor:
+    """Return signed weights (..., M, N): softmax of any scores, then the modifications.
+
+    strengths: those of `Modification`. Weights sum to 1 - alpha p_own - beta p_demo.
+    """
+    change, (seen, own, demos) = Modification(**strengths), _masks(scores, mask, own)
+    visible = scores if seen is None else scores.masked_fill(~seen, -torch.inf)
+    weights = visible.softmax(-1)  # (..., M, N)
+    negatives = change.chosen(scores, demos)
+    if negatives is not None:
+        weights = subtract_negatives(weights, demos, negatives, change.beta)
+    return regularise(weights, own, change.alpha)
+
+
+def attention_weights(
+    queries: Tensor, keys: Tensor, mask: Tensor | None = None, **modification
+) -> Tensor:
+    """Return `signed_weights` of the scores q^T k, shape (..., M, N).
+
+    queries: (..., M, d); keys: (..., N, d), both divided by d^{1/4}.
+    """
+    check_tokens("queries", queries)
+    check_tokens("keys", keys, queries.shape[-1])
+    return signed_weights(queries @ keys.mT, mask, **modification)
+
+
+def attention(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, **modification
+) -> Tensor:
+    """Return the layer's output, shape (..., M, d_v): `attention_weights` times values (..., N,
+    d_v)."""
+    check_pairs(keys, values)
+    return attention_weights(queries, keys, mask, **modification) @ values
+
+
+# --- what they do to the dual model
+
+
+def values_less_negatives(values: Tensor, negatives: Tensor, beta: float | Tensor) -> Tensor:
     """Return v_i - (beta / |N|) sum_{j in N} v_j, shape (..., M, N, d_v): the targets of the
     negative loss.
 
@@ -63,7 +173,59 @@ def values_less_negatives(values: Tensor, negatives: Tensor, beta: float) -> Ten
     query.
     """
     mean = negative_shares(negatives, values.dtype) @ values  # (..., M, d_v)
-    return values.unsqueeze(-3) - beta * mean.unsqueeze(-2)
+    return values.unsqueeze(-3) - (beta * mean).unsqueeze(-2)
+
+
+def dual_problem(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    *,
+    own: Tensor | None = None,
+    eta: float = 1.0,
+    **strengths,
+) -> tuple[KernelDualModel, Tensor, Tensor, float | Tensor]:
+    """What each query's own dual model is trained on: (start, views, targets, alpha).
+
+    start: the models at W_0, (..., M) of them, with the exact kernel; views: (..., M, N, d);
+    targets: (..., M, N, d_v), 0 for its own key and hidden ones; alpha: of the penalty.
+    """
+    check_tokens("queries", queries)
+    check_pairs(keys, values, queries.shape[-1])
+    scores = queries @ keys.mT  # (..., M, N)
+    change, (seen, own, demos) = Modification(**strengths), _masks(scores, mask, own)
+    visible = scores if seen is None else scores.masked_fill(~seen, -torch.inf)
+    top, best = visible.max(-1, keepdim=True)  # (..., M, 1)
+    D = (visible - top).exp().sum(-1)  # (..., M)
+    views = keys.unsqueeze(-3).expand(*scores.shape, -1)  # (..., M, N, d)
+    if seen is not None:
+        # A hidden key has target 0; the best visible key stands in, so that exp cannot
+        # overflow.
+        stand_in = torch.take_along_dim(keys, best, dim=-2).unsqueeze(-2)  # (..., M, 1, d)
+        views = torch.where(seen.unsqueeze(-1), views, stand_in)
+    negatives, targets = change.chosen(scores, demos), values.unsqueeze(-3)
+    if negatives is not None:
+        targets = values_less_negatives(values, negatives, change.beta)  # (..., M, N, d_v)
+    own_values = values.unsqueeze(-3) * own.unsqueeze(-1)  # (..., M, N, d_v)
+    kernel = functools.partial(softmax_kernel, shift=top.unsqueeze(-1))
+    start = KernelDualModel.start(views, own_values.expand(*scores.shape, -1), D, eta, kernel)
+    targets = (targets * demos.unsqueeze(-1)).expand(*scores.shape, -1)
+    alpha = change.alpha
+    return start, views, targets, alpha.unsqueeze(-1) if isinstance(alpha, Tensor) else alpha
+
+
+def dual_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, **modification
+) -> Tensor:
+    """Return the same output as `attention`, by training: each query's dual model takes one
+    step."""
+    start, views, targets, alpha = dual_problem(queries, keys, values, mask, **modification)
+    model = start.step(views, targets, alpha)
+    return model(queries.unsqueeze(-2)).squeeze(-2)  # (..., M, d_v)
+
+
+# --- the augmented views
 
 
 class Augment(nn.Module):
@@ -84,99 +246,20 @@ class Augment(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.c * self.mlp(x)  # (..., d)
 
+    @staticmethod
+    def probed(probe: Tensor, W: Tensor, tokens: Tensor, mlps: Mapping[str, Tensor]) -> Tensor:
+        """probe . MLP(W h_i) for S stacked maps, (S, B, n), without forming MLP(W h_i).
 
-def _prepare(queries, keys, mask, own, alpha, beta, r, negatives):
-    """Check the input; return scores, seen, own, demos, negatives, each (..., M, N), negatives
-    maybe None."""
-    check_tokens("queries", queries)
-    check_tokens("keys", keys, queries.shape[-1])
-    require(math.isfinite(alpha), f"alpha must be finite, got {alpha!r}")
-    require_nonnegative(beta=beta)
-    scores = queries @ keys.mT  # (..., M, N)
-    if own is None:
-        M, N = scores.shape[-2:]
-        require(M <= N, f"queries are the last tokens of the prompt: at most {N}, got {M}")
-        own = torch.eye(N, dtype=torch.bool, device=scores.device)[N - M :]  # (M, N)
-    seen = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask.expand_as(scores)
-    require(bool(seen.any(-1).all()), "every query must see a key; unmask one in each row")
-    own, demos = own & seen, ~own & seen  # (..., M, N)
-    if negatives is not None:
-        negatives = negatives & demos
-    elif beta > 0:
-        negatives = lowest_scores(scores, demos, r)
-    return scores, seen, own, demos, negatives
-
-
-def attention_weights(
-    queries,
-    keys,
-    mask=None,
-    *,
-    own=None,
-    alpha: float = 0.0,
-    beta: float = 0.0,
-    r: int = 0,
-    negatives=None,
-) -> Tensor:
-    """Return the signed weights, shape (..., M, N): softmax(q^T k), then the modifications in
-    closed form.
-
-    queries: (..., M, d); keys: (..., N, d), both divided by d^{1/4}. alpha = beta = 0 is plain
-    attention. With beta > 0 the negatives are the r lowest-scored demonstrations, or the given
-    bool (..., M, N). Weights sum to 1 - alpha p_own - beta p_demo.
-    """
-    scores, seen, own, demos, negatives = _prepare(
-        queries, keys, mask, own, alpha, beta, r, negatives
-    )
-    weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)  # (..., M, N)
-    if beta > 0:
-        weights = subtract_negatives(weights, demos, negatives, beta)
-    return regularise(weights, own, alpha)
-
-
-def attention(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, **modification
-) -> Tensor:
-    """Return the layer's output, shape (..., M, d_v): `attention_weights` times values (..., N,
-    d_v)."""
-    check_pairs(keys, values)
-    return attention_weights(queries, keys, mask, **modification) @ values
-
-
-def dual_attention(
-    queries,
-    keys,
-    values,
-    mask=None,
-    *,
-    own=None,
-    alpha=0.0,
-    beta=0.0,
-    r=0,
-    negatives=None,
-    eta: float = 1.0,
-) -> Tensor:
-    """Return the same output as `attention`, by training: each query's dual model takes one
-    step.
-
-    Every query has its own model, D, W_0 and negatives; the exact kernel is used, no features.
-    """
-    check_pairs(keys, values)
-    scores, seen, own, demos, negatives = _prepare(
-        queries, keys, mask, own, alpha, beta, r, negatives
-    )
-    visible = scores.masked_fill(~seen, -torch.inf)  # (..., M, N)
-    top, best = visible.max(-1, keepdim=True)  # (..., M, 1)
-    kernel = functools.partial(softmax_kernel, shift=top.unsqueeze(-1))
-    D = (visible - top).exp().sum(-1)  # (..., M)
-    # A hidden key has target 0; the best visible key stands in for it, so that exp cannot
-    # overflow.
-    stand_in = torch.take_along_dim(keys, best, dim=-2).unsqueeze(-2)  # (..., M, 1, d)
-    views = torch.where(seen.unsqueeze(-1), keys.unsqueeze(-3), stand_in)  # (..., M, N, d)
-    targets = (
-        values.unsqueeze(-3) if beta == 0 else values_less_negatives(values, negatives, beta)
-    )
-    own_values = values.unsqueeze(-3) * own.unsqueeze(-1)  # (..., M, N, d_v)
-    model = KernelDualModel.start(views, own_values, D, eta, kernel)
-    model = model.step(views, targets * demos.unsqueeze(-1), alpha)
-    return model(queries.unsqueeze(-2)).squeeze(-2)  # (..., M, d_v)
+        probe: (S, B or 1, d); W: (S, d, width); tokens: (B, n, width); mlps: stacked `mlp`.
+        """
+        widen, b_1, narrow, b_2 = (
+            mlps[part] for part in ("0.weight", "0.bias", "2.weight", "2.bias")
+        )
+        (B, n, width), (S, hidden) = tokens.shape, b_1.shape
+        inner = tokens.reshape(-1, width) @ (widen @ W).mT + b_1.unsqueeze(
+            1
+        )  # (S, B n, hidden)
+        outer = (probe @ narrow).unsqueeze(2)  # (S, B or 1, 1, hidden)
+        # A sum of products is faster here than a product of matrices.
+        mapped = (gelu(inner).reshape(S, B, n, hidden) * outer).sum(-1)  # (S, B, n)
+        return mapped + probe @ b_2.unsqueeze(-1)

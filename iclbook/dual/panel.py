@@ -1,4 +1,4 @@
-"""A panel of attention layers trained at once: many modifications and starts on one stream of
+"""A panel of attention layers trained at once: many modifications and starts on the same
 prompts.
 
 Their parameters are stacked with torch.func, so that a step of S layers is a few batched
@@ -6,13 +6,14 @@ products; they share the prompts, which need no copy for each. Each layer's loss
 gradient of their sum is all the gradients.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
-from torch.nn.functional import gelu
+from torch import Tensor, nn
 
 from iclbook.dual.attention import SelfAttention
+from iclbook.dual.modified import Augment, Modification, signed_weights
 from iclbook.errors import require, require_nonnegative, require_sizes
 from iclbook.training import by_autograd, descend
 
@@ -20,8 +21,8 @@ Sampler = Callable[[], tuple[Tensor, Tensor]]  # -> tokens (B, N + 1, width), la
 
 
 class Panel:
-    """S single-head layers of one shape, built with output=False; modifications and c may
-    differ from layer to layer.
+    """S single-head layers of one shape, built with output=False, each with its own
+    modification.
 
     A layer's prediction is the last entry of its output at the last token. Without `softmax`,
     weights are scores / N and the query's own is 0: linear attention. learn_beta: whose beta is
@@ -47,76 +48,49 @@ class Panel:
         self.layers, self.softmax = list(layers), softmax
         self.parameters, _ = torch.func.stack_module_state(self.layers)  # name -> (S, ...)
         dtype = self.parameters["W_Q"].dtype
-        column = lambda values: torch.tensor(values, dtype=dtype).reshape(-1, 1, 1)  # noqa: E731
-        alpha, beta, r = (
-            [layer.modification[name] for layer in layers] for name in ("alpha", "beta", "r")
-        )
-        self.alpha, self.beta, self.r = column(alpha), column(beta), torch.tensor(r)
-        self.c = {
-            name: column([getattr(getattr(layer, name), "c", 0.0) for layer in layers])
-            for name in ("g1", "g2")
-        }
+        parts = [layer.modification for layer in self.layers]
+        self.modification = Modification.stacked(parts, dtype)  # strengths (S, 1, 1, 1)
+        self.mlps, self.c = {}, {}  # of the maps g1 and g2, where the layers have them
+        for name in ("g1", "g2"):
+            maps = [getattr(layer, name) for layer in self.layers]
+            if isinstance(maps[0], Augment):
+                self.c[name] = torch.tensor([g.c for g in maps], dtype=dtype).reshape(-1, 1, 1)
+                start = f"{name}.mlp."
+                self.mlps[name] = {
+                    key.removeprefix(start): parameter
+                    for key, parameter in self.parameters.items()
+                    if key.startswith(start)
+                }
         if any(learn_beta):
             require(
                 len(learn_beta) == len(layers),
                 f"learn_beta: {len(layers)} layers, {len(learn_beta)} bools",
             )
-            self.parameters["beta"] = self.beta.requires_grad_()
-            learns = column(learn_beta)
-            self.beta.register_hook(lambda gradient: gradient * learns)
+            learns = torch.tensor(learn_beta, dtype=dtype).reshape(-1, 1, 1, 1)
+            beta = self.parameters["beta"] = self.modification.beta.requires_grad_()
+            beta.register_hook(lambda gradient: gradient * learns)
 
     def _seen_by(self, probe: Tensor, name: str, W: Tensor, tokens: Tensor) -> Tensor:
-        """probe . g(W h_i) for every token, (S, B, N + 1), without forming g(W h_i). probe: (S,
-        B or 1, d_o)."""
+        """probe . g(W h_i) for every token, (S, B, N + 1), without forming g(W h_i).
+
+        probe: (S, B or 1, d_o).
+        """
         linear = probe @ W  # (S, B or 1, width)
         seen = torch.einsum("bnw,sbw->sbn", tokens, linear.expand(-1, len(tokens), -1))
-        if f"{name}.mlp.0.weight" not in self.parameters:
+        if name not in self.mlps:
             return seen
-        widen, b_1, narrow, b_2 = (self.parameters[f"{name}.mlp.{part}"]
-                                   for part in ("0.weight", "0.bias", "2.weight", "2.bias"))  # fmt: skip
-        (B, n, width), (S, hidden) = tokens.shape, b_1.shape
-        inner = tokens.reshape(-1, width) @ (widen @ W).mT + b_1.unsqueeze(
-            1
-        )  # (S, B n, hidden)
-        outer = (probe @ narrow).unsqueeze(2)  # (S, B or 1, 1, hidden)
-        mapped = (gelu(inner).reshape(S, B, n, hidden) * outer).sum(
-            -1
-        )  # (S, B, n); faster than a product of matrices
-        return seen + self.c[name] * (mapped + probe @ b_2.unsqueeze(-1))
+        return seen + self.c[name] * Augment.probed(probe, W, tokens, self.mlps[name])
 
     def weights(self, tokens: Tensor) -> Tensor:
-        """Return the modified attention weights of the last token, (S, B, N + 1), from tokens
-        (B, N + 1, width)."""
+        """Return the last token's weights, (S, B, N + 1), from tokens (B, N + 1, width)."""
         W_Q, W_K = (self.parameters[name][:, 0] for name in ("W_Q", "W_K"))  # (S, d_o, width)
         queries = tokens[:, -1] @ W_Q.mT / W_Q.shape[-2] ** 0.5  # (S, B, d_o)
         scores = self._seen_by(queries, "g2", W_K, tokens)
+        if self.softmax:
+            each = signed_weights(scores.unsqueeze(-2), **vars(self.modification))
+            return each.squeeze(-2)
         N = scores.shape[-1] - 1
-        if not self.softmax:
-            return torch.cat([scores[..., :-1] / N, torch.zeros_like(scores[..., -1:])], dim=-1)
-        p = scores.softmax(-1)
-        demos, own = p[..., :-1], p[..., -1:]
-        if (self.r > 0).any():
-            demos = demos - self.beta * demos.sum(-1, keepdim=True) * self._shares(
-                scores[..., :-1].detach()
-            )
-        return torch.cat([demos, (1 - self.alpha) * own], dim=-1)
-
-    def _shares(self, scores: Tensor) -> Tensor:
-        """1 / r on each layer's r lowest-scored demonstrations, 0 elsewhere: (S, B, N)."""
-        N = scores.shape[-1]
-        require(
-            int(self.r.max()) <= N,
-            f"r must be at most the number of demonstrations {N}, got {int(self.r.max())}",
-        )
-        r = self.r.reshape(-1, 1, 1).to(scores.dtype)
-        shares = (r == N).to(scores.dtype).div(N).expand_as(scores).clone()
-        some = ((self.r > 0) & (self.r < N)).nonzero().squeeze(-1)
-        ranks = (torch.arange(N) < r[some]) / r[some]  # (some, 1, N)
-        order = scores[some].argsort(
-            dim=-1, stable=True
-        )  # the earlier demonstration wins a tie
-        shares[some] = shares[some].scatter(-1, order, ranks.expand_as(order).to(scores.dtype))
-        return shares
+        return torch.cat([scores[..., :-1] / N, torch.zeros_like(scores[..., -1:])], dim=-1)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Return every layer's prediction, (S, B)."""
@@ -127,17 +101,33 @@ class Panel:
 
     @torch.no_grad()
     def unstack(self) -> list[SelfAttention]:
-        """Return the layers, with the panel's parameters and strengths written back into
-        them."""
+        """Return the layers, with the panel's parameters written back into them."""
         for s, layer in enumerate(self.layers):
             for name, parameter in layer.named_parameters():
                 parameter.copy_(self.parameters[name][s])
-            layer.modification["beta"] = self.beta[s].item()
+            if "beta" in self.parameters:
+                # A tensor (1, 1) rather than a number, since training may carry it below 0.
+                learnt = self.parameters["beta"][s, 0].clone()
+                layer.modification = dataclasses.replace(layer.modification, beta=learnt)
         return self.layers
 
 
+class PanelOfOne:
+    """Any module with tokens (B, N + 1, width) -> predictions (B,), to be trained like a
+    panel."""
+
+    def __init__(self, module: nn.Module):
+        self.module, self.parameters = module, dict(module.named_parameters())
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Return its prediction, (1, B)."""
+        return self.module(tokens)[None]
+
+
 @torch.no_grad()
-def losses(panels: Sequence[Panel], tokens: Tensor, labels: Tensor, chunk: int = 512) -> Tensor:
+def losses(
+    panels: Sequence[Panel | PanelOfOne], tokens: Tensor, labels: Tensor, chunk: int = 512
+) -> Tensor:
     """Return the mean squared error of all layers, panel after panel, (S,), on labelled
     prompts."""
     total = 0
@@ -147,21 +137,18 @@ def losses(panels: Sequence[Panel], tokens: Tensor, labels: Tensor, chunk: int =
 
 
 def train_together(
-    panels: Sequence[Panel],
+    panels: Sequence[Panel | PanelOfOne],
     sample: Sampler,
     steps: int,
     *,
     rates: Sequence[float],
     at: Iterable[int],
     decay_from: float = 0.25,
-    stop: int = 0,
 ) -> Iterator[int]:
     """Train panels in place by Adam, all on the same prompts; yields the step numbers in `at`.
-    rates: one a panel.
 
-    A rate is constant until the share `decay_from` of the steps is done and then falls linearly
-    to 0. stop: leave off after so many of the steps, 0 for none, so that a beginning can be
-    compared.
+    rates: one a panel. A rate is constant until the share `decay_from` of the steps is done and
+    then falls linearly to 0.
     """
     require_sizes(steps=steps)
     require(
@@ -184,4 +171,4 @@ def train_together(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     gradient = by_autograd(loss, optimizer)
-    yield from descend(gradient, optimizer, stop or steps, at=at, schedule=schedule)
+    yield from descend(gradient, optimizer, steps, at=at, schedule=schedule)

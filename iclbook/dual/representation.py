@@ -1,5 +1,4 @@
-"""The dual loss as representation learning: what repeated steps do to W, and two measures of
-collapse."""
+"""The dual loss as representation learning: the step repeated, and measures of collapse."""
 
 from collections.abc import Iterator
 
@@ -11,25 +10,22 @@ from iclbook.errors import require_nonnegative, require_sizes
 
 
 def repeated_steps(W_0: Tensor, G: Tensor, alpha: float, steps: int) -> Tensor:
-    """Return W_0 .. W_steps, shape (steps + 1, ..., d_v, d_r), of W <- (1 - alpha) W + G with
-    rate eta.
+    """Return W_0 .. W_steps, shape (steps + 1, ..., d_v, d_r), of W <- (1 - alpha) W + G.
 
     G = (1 / D) sum_i v_i phi(k_i)^T; W_t = (1 - alpha)^t W_0 + sum_{s < t} (1 - alpha)^s G.
     Tends to G/alpha for 0 < alpha < 2, alternates for alpha = 2, grows as t G for alpha = 0 and
     geometrically elsewhere.
     """
     require_sizes(steps=steps)
-    powers = (1 - alpha) ** torch.arange(
-        steps + 1, dtype=G.dtype, device=G.device
-    )  # (steps + 1,)
+    times = torch.arange(steps + 1, dtype=G.dtype, device=G.device)
+    powers = (1 - alpha) ** times  # (steps + 1,)
     sums = powers.cumsum(0) - powers  # (steps + 1,): sum over s < t
     sums, powers = (c.reshape(-1, *[1] * G.ndim) for c in (sums, powers))
     return powers * W_0 + sums * G
 
 
 def effective_rank(outputs: Tensor) -> Tensor:
-    """Return exp(entropy of the normalised singular values), shape (...), of outputs (..., N,
-    d).
+    """Return exp(entropy of the normalised singular values) of outputs (..., N, d): (...).
 
     Our measure of collapse: 1 where all outputs lie on one line, min(N, d) at most; 0 for a
     zero matrix.
@@ -58,9 +54,8 @@ def negatives_growth(
 
     G_beta is the step's direction when every value loses beta times the mean value of one
     common set, the expectation over values whose coordinates are drawn independently with
-    covariance gram (N, N).
-    kernel: (N, N) over the demonstrations; negatives: bool (N,), not empty. beta = 2 b / c
-    changes nothing.
+    covariance gram (N, N). kernel: (N, N) over the demonstrations; negatives: bool (N,), not
+    empty. beta = 2 b / c changes nothing.
     """
     share = negatives.to(gram.dtype) / negatives.sum()  # (N,)
     row = kernel.sum(-1)  # (N,)

@@ -5,16 +5,15 @@ By symmetry a trained layer comes down to score scale a and value scale c: score
 value c y_i, own value 0.
 """
 
-import functools
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
 from iclbook.dual.attention import SelfAttention
-from iclbook.dual.kernel import softmax_kernel
-from iclbook.dual.modified import lowest_scores, values_less_negatives
-from iclbook.dual.one_step import KernelDualModel, one_at_a_time
+from iclbook.dual.modified import dual_problem
+from iclbook.dual.one_step import one_at_a_time
 from iclbook.errors import require, require_nonnegative, require_sizes
 
 FOURTH_MOMENT = {"uniform": 1 / 5, "gaussian": 1 / 3}  # of a coordinate with variance 1/3
@@ -112,31 +111,18 @@ def smoother(tokens: Tensor, bandwidth: float) -> Tensor:
 
 
 def step_outputs(layer: SelfAttention, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a single-head layer's own dual model says of the last token: (N + 1, B, d_o)
-    and (B, d_o).
+    """Return what a single-head layer's own dual model says of the last token.
 
-    The first are its outputs before and after each of N single-demonstration steps, on views,
-    values, negatives and strengths of that layer; the penalty acts once, on the start. The
-    second is its output after one full step.
+    First, (N + 1, B, d_o): its outputs before and after each of N single-demonstration steps;
+    the penalty acts once, on the start. Second, (B, d_o): its output after one full step.
     """
     queries, keys, values = (part[:, 0] for part in layer.project(tokens))  # (B, N + 1, d_o)
-    alpha, beta, r = (layer.modification[name] for name in ("alpha", "beta", "r"))
-    query, demos, targets = queries[:, -1:], keys[:, :-1], values[:, :-1]
-    scores = query @ keys.mT  # (B, 1, N + 1)
-    if beta != 0:
-        everyone = torch.ones_like(scores[..., :-1], dtype=torch.bool)
-        negatives = lowest_scores(scores[..., :-1], everyone, r)  # (B, 1, N)
-        targets = values_less_negatives(targets, negatives, beta).squeeze(1)  # (B, N, d_o)
-    shift = scores.amax(-1, keepdim=True)  # (B, 1, 1)
-    D, kernel = (
-        (scores - shift).exp().sum((-2, -1)),
-        functools.partial(softmax_kernel, shift=shift),
-    )
-    start = KernelDualModel.start(keys[:, -1:], values[:, -1:], D, kernel=kernel)
-    decayed = KernelDualModel.start(
-        keys[:, -1:], (1 - alpha) * values[:, -1:], D, kernel=kernel
-    )
-    singles = torch.stack(
-        [model(query)[:, 0] for model in one_at_a_time(decayed, demos, targets)]
-    )
-    return singles, start.step(demos, targets, alpha)(query)[:, 0]
+    last = queries[:, -1:]  # (B, 1, d_o)
+    problem = dual_problem(last, keys, values, **vars(layer.modification))
+    start, views, targets, alpha = problem
+    demos, targets = views[..., :-1, :], targets[..., :-1, :]  # (B, 1, N, d_o)
+    decayed = replace(start, coefficients=(1 - alpha) * start.coefficients)
+    query = last.unsqueeze(-2)  # (B, 1, 1, d_o)
+    steps = one_at_a_time(decayed, demos, targets)
+    singles = torch.stack([model(query)[:, 0, 0] for model in steps])  # (N + 1, B, d_o)
+    return singles, start.step(demos, targets, alpha)(query)[:, 0, 0]

@@ -16,9 +16,8 @@ from iclbook.ridge.heads import head_matrices
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss
 
-HALF = (
-    1 - 0.5**0.5
-)  # sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
+# sqrt(zeta) may fall by this share of sqrt(zeta_0): then zeta >= zeta_0 / 2
+HALF = 1 - 0.5**0.5
 
 
 @torch.no_grad()
@@ -59,10 +58,9 @@ def curvature_bound(*, gamma, b, sigma, radius, w_norm, error_norm, K):
     b = max_k ||B_k||, sigma = ||Zbar||, radius = max_k ||v_k||, w_norm = ||w||_F and error_norm
     = sqrt(sum_k ||delta_k||^2) are numbers, or tensors of one shape.
     """
-    slope = sigma * radius**2 * w_norm / 2**0.5  # of the error in Q
-    bend = (
-        sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)
-    )  # second derivative of the error
+    # First derivative of the error in Q, and its second derivative.
+    slope = sigma * radius**2 * w_norm / 2**0.5
+    bend = sigma * radius**2 * (gamma / 2**0.5 + 2**0.5 * radius**2 * w_norm)
     return (gamma**2 * b**2 + slope**2 + error_norm * bend) / K
 
 
@@ -99,8 +97,11 @@ class TheoryRule:
     K: int
 
     def __post_init__(self):
-        require(bool(torch.as_tensor(self.zeta > 0).all()),
-                "zeta_0 = 0, so Theorem 1 says nothing; take H >= N heads and a positive-definite Zbar")  # fmt: skip
+        require(
+            bool(torch.as_tensor(self.zeta > 0).all()),
+            "zeta_0 = 0, so Theorem 1 says nothing; take H >= N heads and a positive-definite "
+            "Zbar",
+        )
 
     @classmethod
     def at(cls, model: MultiHeadAttention, loss: PopulationLoss) -> "TheoryRule":
@@ -114,14 +115,8 @@ class TheoryRule:
     @property
     def gamma(self) -> float | Tensor:
         """The smallest gamma for which the proof keeps zeta >= zeta_0 / 2."""
-        return (
-            4
-            * (2**0.5 + 1)
-            * self.sigma
-            * self.radius**2
-            * (self.K * self.excess) ** 0.5
-            / self.zeta
-        )
+        slope = 4 * (2**0.5 + 1) * self.sigma * self.radius**2
+        return slope * (self.K * self.excess) ** 0.5 / self.zeta
 
     @property
     def w_bound(self) -> float | Tensor:
@@ -132,8 +127,15 @@ class TheoryRule:
     def smoothness(self) -> float | Tensor:
         """M, the curvature bound along the whole path at the smallest gamma."""
         b, error_norm = self.b + HALF * self.zeta**0.5, (2 * self.K * self.excess) ** 0.5
-        return curvature_bound(gamma=self.gamma, b=b, sigma=self.sigma, radius=self.radius,
-                               w_norm=self.w_bound, error_norm=error_norm, K=self.K)  # fmt: skip
+        return curvature_bound(
+            gamma=self.gamma,
+            b=b,
+            sigma=self.sigma,
+            radius=self.radius,
+            w_norm=self.w_bound,
+            error_norm=error_norm,
+            K=self.K,
+        )
 
     @property
     def rate_Q(self) -> float | Tensor:

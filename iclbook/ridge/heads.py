@@ -1,9 +1,9 @@
-"""What heads buy: what H heads can represent, and what H random heads span (yang2024, section
-3.3 and Prop. 1).
+"""What heads buy: what H heads can represent, and what H random heads span.
+
+yang2024, section 3.3 and Proposition 1.
 
 One head gives column k of the table one sign, w[k] softmax(...). With two heads every column is
-in reach, and as long as the K tokens are independent one Q per head reaches all of them at
-once.
+in reach; while the K tokens are independent, one Q per head reaches all of them at once.
 """
 
 import torch
@@ -17,12 +17,11 @@ from iclbook.ridge.prompt import Dictionary
 
 
 def one_signed_fits(loss: PopulationLoss) -> tuple[Tensor, Tensor]:
-    """(fits, losses): the best column of each sign for every token, (2, N, K), and its loss,
-    (2, K).
+    """(fits, losses): the best column of each sign for each token, (2, N, K); its loss, (2, K).
 
-    Index 0: fits >= 0, index 1: fits <= 0. losses[s, k] = min over x of sign s of (1/2) ||Zbar
-    (x - A_k)||^2: a non-negative least-squares problem. A single head gives column k one sign,
-    so no Q and w bring L - L* below `losses.min(dim=0).values.mean()`.
+    Index 0: fits >= 0, index 1: fits <= 0. losses[s, k] is the minimum over x of sign s of
+    (1/2) ||Zbar (x - A_k)||^2: a non-negative least-squares problem. A single head gives column
+    k one sign, so no Q and w bring L - L* below `losses.min(dim=0).values.mean()`.
     """
     root = torch.linalg.cholesky(loss.covariance).T  # (N, N), root^T root = Zbar^2
     right = root @ loss.target  # (N, K)
@@ -40,10 +39,10 @@ def model_of_pieces(
 ) -> MultiHeadAttention:
     """A model whose table is sum_h signs[h] * pieces[h], one head a piece.
 
-    pieces: (H, N, K), every entry > 0; signs: (H, K). Head h has w[h, k] = signs[h, k] sum_n
-    pieces[h, n, k] and a Q_h that solves V^T Q_h V^ = log pieces[h]; softmax undoes the
-    logarithm. Raises InputError where an entry is not positive or the K tokens are dependent,
-    as they are for K > d: then the logits cannot be chosen freely.
+    pieces: (H, N, K), every entry > 0; signs: (H, K). Head h has w[h] = signs[h] times the
+    column sums of pieces[h], and a Q_h that solves V^T Q_h V^ = log pieces[h]; softmax undoes
+    the logarithm. Raises InputError where an entry is not positive or the K tokens are
+    dependent, as they are for K > d: then the logits cannot be chosen freely.
     """
     N, K, d, H = dictionary.N, dictionary.K, dictionary.d, len(pieces)
     require_shape("pieces", pieces, (None, N, K))
@@ -55,12 +54,10 @@ def model_of_pieces(
     independent = d >= K and torch.linalg.matrix_rank(dictionary.tokens).item() == K
     require(
         independent,
-        f"the K={K} tokens of dimension d={d} are dependent; take K <= d and distinct directions",
+        f"the K={K} tokens of dimension d={d} are dependent; take K <= d, distinct directions",
     )
-    left, right = (
-        torch.linalg.pinv(dictionary.V.T),
-        torch.linalg.pinv(dictionary.tokens),
-    )  # (d, N), (K, d)
+    left = torch.linalg.pinv(dictionary.V.T)  # (d, N)
+    right = torch.linalg.pinv(dictionary.tokens)  # (K, d)
     model = MultiHeadAttention(dictionary, H, generator=torch.Generator(), beta=0.0)
     with torch.no_grad():
         model.Q.copy_((left @ pieces.log() @ right).transpose(0, 1))  # (d, H, d)
@@ -69,8 +66,7 @@ def model_of_pieces(
 
 
 def best_one_head_model(dictionary: Dictionary, floor: float = 1e-30) -> MultiHeadAttention:
-    """One head at the lower bound of `one_signed_fits`, up to `floor`: softmax has no zeros to
-    attain it with."""
+    """One head at the lower bound of `one_signed_fits`, up to `floor`: softmax has no zeros."""
     fits, losses = one_signed_fits(PopulationLoss.of(dictionary))
     best = losses.argmin(dim=0)  # (K,)
     piece = fits.abs()[best, :, torch.arange(dictionary.K)].T.clamp_min(floor)  # (N, K)
@@ -78,11 +74,11 @@ def best_one_head_model(dictionary: Dictionary, floor: float = 1e-30) -> MultiHe
 
 
 def exact_two_head_model(dictionary: Dictionary) -> MultiHeadAttention:
-    """Two heads whose table is A itself: A = (max(A, 0) + c) - (max(-A, 0) + c), a difference
-    of positive pieces.
+    """Two heads whose table is A itself, a difference of positive pieces.
 
-    c_k is the largest entry of column k in size, which keeps the logits small: between 0 and
-    -log 2.
+    A = (max(A, 0) + c) - (max(-A, 0) + c).
+
+    c_k is the largest entry of column k in size: its logits differ by at most log 2.
     """
     A = PopulationLoss.of(dictionary).target  # (N, K)
     c = A.abs().amax(dim=0)  # (K,)
@@ -93,16 +89,17 @@ def exact_two_head_model(dictionary: Dictionary) -> MultiHeadAttention:
 
 
 def effective_parameters(N: int, K: int, d: int, H: int) -> int:
-    """How many numbers of an H-head model act on its table, for N <= d: H ((N - 1) min(d, K) +
-    K)."""
+    """How many numbers of an H-head model act on its table: H ((N - 1) min(d, K) + K).
+
+    For N <= d.
+    """
     require(d >= N, f"the count holds for N <= d, got N={N}, d={d}; lower N")
     return H * ((N - 1) * min(d, K) + K)
 
 
 @torch.no_grad()
 def table_jacobian(model: MultiHeadAttention) -> Tensor:
-    """Derivative of the table in w and in U_h = V^T Q_h, through which alone Q_h acts, (N K, H
-    (N d + K)).
+    """Derivative of the table in w and U_h = V^T Q_h, by which Q_h acts, (N K, H (N d + K)).
 
         d a~[n, k] / d U_h[j, :] = w[h, k] S[n, h, k] (delta_nj - S[j, h, k]) v_k^T
         d a~[n, k] / d w[h, k] = S[n, h, k]
@@ -111,28 +108,28 @@ def table_jacobian(model: MultiHeadAttention) -> Tensor:
     that of (Q, w) -> table.
     """
     S = model.attention()  # (N, H, K)
-    N, H, K = S.shape
+    N, _, K = S.shape
     eye = torch.eye(N, dtype=S.dtype)
-    softmax = torch.einsum("nhk,nj->nkhj", S, eye) - torch.einsum(
-        "nhk,jhk->nkhj", S, S
-    )  # (N, K, H, N)
+    own = torch.einsum("nhk,nj->nkhj", S, eye)  # (N, K, H, N)
+    softmax = own - torch.einsum("nhk,jhk->nkhj", S, S)  # (N, K, H, N)
     in_U = torch.einsum("hk,nkhj,ck->nkhjc", model.w, softmax, model.tokens)  # (N, K, H, N, d)
     in_w = torch.einsum("nhk,kl->nkhl", S, torch.eye(K, dtype=S.dtype))  # (N, K, H, K)
     return torch.cat([in_U.reshape(N * K, -1), in_w.reshape(N * K, -1)], dim=1)
 
 
 def head_matrices(attention: Tensor, covariance: Tensor) -> Tensor:
-    """B_k = Zbar C_k with C_k = (softmax(V^T Q_1 v_k), ..., softmax(V^T Q_H v_k)) (yang2024 eq.
-    13), (K, N, H).
+    """B_k = Zbar C_k, C_k = (softmax(V^T Q_1 v_k), ..., softmax(V^T Q_H v_k)), (K, N, H).
 
-    attention: (N, H, K); covariance: Zbar^2, (N, N). Zbar is the symmetric root, as in the
-    paper.
+    yang2024 eq. 13. attention: (N, H, K); covariance: Zbar^2, (N, N). Zbar is the symmetric
+    root, as in the paper.
     """
     return covariance_root(covariance) @ attention.permute(2, 0, 1)  # (K, N, H)
 
 
 def numerical_rank(singular_values: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Singular values above max(shape) * eps * the largest: the tolerance of numpy and torch.
-    (..., r) -> (...)."""
+    """How many singular values count, (..., r) -> (...): above max(shape) * eps * the largest.
+
+    The tolerance of numpy and torch.
+    """
     tolerance = max(shape) * torch.finfo(singular_values.dtype).eps * singular_values[..., :1]
     return (singular_values > tolerance).sum(dim=-1)

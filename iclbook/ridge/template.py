@@ -1,5 +1,6 @@
-"""Which template the trained model chooses: two ridge penalties side by side (yang2024, Lemma 4
-and Figure 3).
+"""Which template the trained model chooses: two ridge penalties side by side.
+
+yang2024, Lemma 4 and Figure 3.
 
 Theorem 2's limit y*^ does ridge regression with penalty m tau, Lemma 4's template has N tau.
 Both are ridge tables, so everything about them is a sum over the singular values of Z. Tasks
@@ -17,22 +18,20 @@ from iclbook.ridge.ridge_regression import ridge_coefficients
 
 
 def best_template(Z: Tensor, y: Tensor, tau: float) -> Tensor:
-    """Lemma 4's template, argmin E_eps (1/2N) sum_i (y_i - lambda^T (z_i + eps_i))^2 with y
-    held fixed, (count, m).
+    """Lemma 4's template, argmin E_eps (1/2N) sum_i (y_i - lambda^T (z_i + eps_i))^2.
 
-    Z: (m, N); y: (count, N). The average adds (tau/2) ||lambda||^2 (yang2024 eq. 25), that is
-    penalty N tau.
+    y is held fixed; Z: (m, N), y: (count, N); returns (count, m). The average adds
+    (tau/2) ||lambda||^2 (yang2024 eq. 25), that is penalty N tau.
     """
     require_nonnegative(tau=tau)
     return ridge_coefficients(Z, y, Z.shape[1] * tau)  # (count, m)
 
 
 def sigma_points(Z: Tensor, tau: float) -> Tensor:
-    """Each z_i moved by +-sqrt(m tau) along each axis, (m, 2 m N); the 2m copies of z_i stand
-    together.
+    """Each z_i moved by +-sqrt(m tau) along each axis, (m, 2 m N).
 
-    The moves have mean 0 and covariance tau I, like eps, so averages of quadratics over them
-    are exact (ours).
+    The 2m copies of z_i stand together. The moves have mean 0 and covariance tau I, like eps,
+    so averages of quadratics over them are exact (ours).
     """
     require_nonnegative(tau=tau)
     require_shape("Z", Z, (None, None))
@@ -43,19 +42,17 @@ def sigma_points(Z: Tensor, tau: float) -> Tensor:
 
 
 def ridge_table(dictionary: Dictionary, penalty: float) -> Tensor:
-    """Weights on the prompt's labels of a ridge regression, Z^T (Z Z^T + penalty I)^{-1} Z^,
-    (N, K).
+    """Weights on the prompt's labels of a ridge regression, (N, K).
 
-    A token that is shown gets its fitted value here, not its label: `copy_shown` puts the label
-    in.
+    Z^T (Z Z^T + penalty I)^{-1} Z^. A token that is shown gets its fitted value here, not its
+    label: `copy_shown` puts the label in.
     """
     eye = torch.eye(dictionary.N, dtype=dictionary.Z.dtype)
     return ridge_coefficients(dictionary.Z, eye, penalty) @ dictionary.features  # (N, K)
 
 
 def copy_shown(table: Tensor) -> Tensor:
-    """The table with the identity in its first N columns: labels that are shown are copied, (N,
-    K)."""
+    """The table with the identity in its first N columns, (N, K): shown labels are copied."""
     table = table.clone()
     table[:, : len(table)] = torch.eye(len(table), dtype=table.dtype)
     return table
@@ -70,12 +67,12 @@ class Behaviour(NamedTuple):
 
 
 def ridge_behaviour(dictionary: Dictionary, penalty: float) -> Behaviour:
-    """Norm, residual and true error of ridge with this penalty, from the singular values s_j of
-    Z (ours).
+    """Norm, residual and true error of ridge with this penalty (ours).
 
-    With noise n = m tau and penalty c > 0: norm sum s^2 (s^2 + n) / (s^2 + c)^2; residual (1/N)
-    sum (s^2 + n) c^2 / (s^2 + c)^2 over all N directions; error sum p_j (c^2 + n s^2) / (s^2 +
-    c)^2 over all m. p_j: mean power.
+    From the singular values s of Z, with noise n = m tau and penalty c > 0:
+        norm      sum of s^2 (s^2 + n) / (s^2 + c)^2
+        residual  1/N times the sum of (s^2 + n) c^2 / (s^2 + c)^2 over all N directions
+        error     sum of p (c^2 + n s^2) / (s^2 + c)^2 over all m directions, p their mean power
     """
     require(penalty > 0, f"penalty must be positive, got {penalty!r}")
     N, m, noise = dictionary.N, dictionary.m, dictionary.m * dictionary.tau
@@ -91,8 +88,7 @@ def ridge_behaviour(dictionary: Dictionary, penalty: float) -> Behaviour:
 
 
 def expected_gap(dictionary: Dictionary, first: float, second: float) -> float:
-    """E of the squared difference of two ridge predictions, mean over the tokens not shown
-    (ours).
+    """E of the squared difference of two ridge predictions, mean over tokens not shown (ours).
 
     sum_j p_j s_j^2 (s_j^2 + m tau) (first - second)^2 / ((s_j^2 + first)(s_j^2 + second))^2.
     """
@@ -103,8 +99,5 @@ def expected_gap(dictionary: Dictionary, first: float, second: float) -> float:
     U, s, _ = torch.linalg.svd(dictionary.Z, full_matrices=False)  # (m, r), (r,)
     power = (U.T @ dictionary.features[:, dictionary.N :]).square().mean(dim=1)  # (r,)
     variance = s**2 * (s**2 + dictionary.m * dictionary.tau)  # (r,)
-    return (
-        (power * variance * ((first - second) / ((s**2 + first) * (s**2 + second))) ** 2)
-        .sum()
-        .item()
-    )
+    difference = (first - second) / ((s**2 + first) * (s**2 + second))  # (r,)
+    return (power * variance * difference**2).sum().item()

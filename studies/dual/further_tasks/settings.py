@@ -3,10 +3,24 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
-from studies.dual.trained.settings import CHEAP, FIVE, QUICK, Trained
+from iclbook.experiment import Experiment, Measure, Settings, Table
+from studies.dual.trained.settings import (
+    CHEAP,
+    EVERY_QUICK,
+    FINAL,
+    FIVE,
+    LOSS,
+    QUICK,
+    SINGLE_STEPS,
+    STRENGTHS,
+    Trained,
+    tables,
+)
 
 HANDFUL = dict(alphas=(-1.0, 0.5, 1.0), c=(1.0,), views=("g1 and g2",), crossed=())
+UNCROSSED = tuple(family for family in STRENGTHS if family != "crossed")
+CONDITION = ("task", "inputs", "noise", "seed")
+FAMILIES = ("plain", "regularised", "augmented", "negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +32,18 @@ class ManyTrained(Trained):
     conditions: tuple[tuple[str, float], ...] = (("uniform", 0.0),)
 
     def points(self) -> list[dict]:
-        return [{"task": task, "inputs": inputs, "noise": noise, "seed": seed}
-                for (inputs, noise), task, seed in product(self.conditions, self.tasks, self.seeds)]  # fmt: skip
+        """A point for each condition, task and seed."""
+        points = product(self.conditions, self.tasks, self.seeds)
+        return [
+            {"task": task, "inputs": inputs, "noise": noise, "seed": seed}
+            for (inputs, noise), task, seed in points
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepTrained(Settings):
     """A deeper model on the linear task: plain, with alpha, with (r, beta), with both maps at
-    c; one start a seed."""
+    c; one start a seed. until: as in `Trained`."""
 
     N: int = 15
     d: int = 10
@@ -39,46 +57,66 @@ class DeepTrained(Settings):
     batch: int = 64
     steps: int = 3_000
     decay_from: float = 0.25
-    stop: int = 0
+    until: float = 1.0
     rate: float = 3e-3
     test: int = 2_048
     final: int = 8_192
     prompts: int = 500
 
+    def grid(self) -> dict[str, list[dict]]:
+        """Family -> the settings of its one model, as `STRENGTHS` names them."""
+        values = {"alpha": self.alpha, "view": "g1 and g2", "c": self.c}
+        values |= {"r": self.r, "beta": self.beta}
+        return {
+            family: [{name: values[name] for name in STRENGTHS[family]}] for family in FAMILIES
+        }
+
+
+def of_models() -> dict[str, Table]:
+    """The tables of deeper models; a family's strengths stand in the settings."""
+    levels = {"family": FAMILIES}
+    found: dict[str, tuple[tuple[str, ...], dict[str, Measure]]] = {
+        "curves": (("seed", "family", "step"), {"loss": LOSS}),
+        "ends": (("seed", "family"), {"final_loss": FINAL}),
+        "steps": (("seed", "family", "step"), SINGLE_STEPS),
+    }
+    return {
+        name: Table(keys=keys, levels=levels, measures=measures)
+        for name, (keys, measures) in found.items()
+    }
+
 
 QUICK_DEEP = dict(
     seeds=(0,), steps=8, batch=8, test=64, final=64, prompts=20, map_hidden=4, hidden=8
 )
+QUICK_MANY = QUICK | HANDFUL | dict(alphas=(0.5,), tasks=("linear",), seeds=(0, 1))
 
 EXPERIMENTS = (
     Experiment(
         id="ren2024/trigonometric-trained",
         item="Figures of the appendix (ours: a trigonometric task)",
         chapter="dual/further_tasks",
-        function="studies.dual.further_tasks.compute:trigonometric_trained",
-        tables={},
+        function="studies.dual.trained.compute:trained",
         full=Trained(task="trigonometric", seeds=FIVE),
-        quick=Trained(**QUICK, task="trigonometric", seeds=(0, 1)),
+        quick=Trained(**EVERY_QUICK, task="trigonometric", seeds=(0, 1)),
         verify=CHEAP,
-        # TO CONVERT, was rtol=1e-3,
+        tables=tables(),
     ),
     Experiment(
         id="ren2024/exponential-trained",
         item="Figures of the appendix (ours: an exponential task)",
         chapter="dual/further_tasks",
-        function="studies.dual.further_tasks.compute:exponential_trained",
-        tables={},
+        function="studies.dual.trained.compute:trained",
         full=Trained(task="exponential", seeds=FIVE),
-        quick=Trained(**QUICK, task="exponential", seeds=(0, 1)),
+        quick=Trained(**EVERY_QUICK, task="exponential", seeds=(0, 1)),
         verify=CHEAP,
-        # TO CONVERT, was rtol=1e-3,
+        tables=tables(),
     ),
     Experiment(
         id="ren2024/longer-prompts",
         item="Figures of the appendix (ours: prompts of 40)",
         chapter="dual/further_tasks",
-        function="studies.dual.further_tasks.compute:longer_prompts",
-        tables={},
+        function="studies.dual.trained.compute:trained",
         full=ManyTrained(
             **HANDFUL,
             N=40,
@@ -86,20 +124,15 @@ EXPERIMENTS = (
             learned=(40,),
             seeds=(0, 1, 2),
         ),
-        quick=ManyTrained(
-            **QUICK | dict(N=40, negatives=((3, 0.5), (40, 1.0))),
-            tasks=("linear",),
-            seeds=(0, 1),
-        ),
-        verify=dict(tasks=("linear",), stop=60, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
+        quick=ManyTrained(**QUICK_MANY, N=40, negatives=((3, 0.5), (40, 1.0)), learned=(40,)),
+        verify=dict(tasks=("linear",), until=0.01, seeds=(0,)),
+        tables=tables(UNCROSSED, CONDITION),
     ),
     Experiment(
         id="ren2024/inputs-and-noise",
         item="Figures of the appendix (ours: Gaussian inputs, noisy labels)",
         chapter="dual/further_tasks",
-        function="studies.dual.further_tasks.compute:inputs_and_noise",
-        tables={},
+        function="studies.dual.trained.compute:trained",
         full=ManyTrained(
             **HANDFUL,
             negatives=((3, 0.5), (10, 1.0), (15, 1.0)),
@@ -107,33 +140,34 @@ EXPERIMENTS = (
             steps=2_500,
             conditions=(("gaussian", 0.0), ("uniform", 0.1)),
             seeds=(0, 1, 2),
-        ),  # fmt: skip
-        quick=ManyTrained(
-            **QUICK, tasks=("linear",), conditions=(("gaussian", 0.1),), seeds=(0, 1)
         ),
-        verify=dict(tasks=("linear",), conditions=(("uniform", 0.1),), stop=25, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
+        quick=ManyTrained(
+            **QUICK_MANY,
+            negatives=((3, 0.5), (15, 1.0)),
+            learned=(15,),
+            conditions=(("gaussian", 0.1),),
+        ),
+        verify=dict(tasks=("linear",), conditions=(("uniform", 0.1),), until=0.01, seeds=(0,)),
+        tables=tables(UNCROSSED, CONDITION),
     ),
     Experiment(
         id="ren2024/transformer-trained",
         item="Figures of the appendix (ours: one Transformer layer)",
         chapter="dual/further_tasks",
         function="studies.dual.further_tasks.compute:transformer_trained",
-        tables={},
         full=DeepTrained(seeds=FIVE),
         quick=DeepTrained(**QUICK_DEEP),
-        verify=dict(stop=30, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
+        verify=dict(until=0.01, seeds=(0,)),
+        tables=of_models(),
     ),
     Experiment(
         id="ren2024/two-layers-trained",
         item="Figures of the appendix (ours: two attention layers)",
         chapter="dual/further_tasks",
         function="studies.dual.further_tasks.compute:two_layers_trained",
-        tables={},
         full=DeepTrained(seeds=FIVE),
         quick=DeepTrained(**QUICK_DEEP),
-        verify=dict(stop=30, seeds=(0,)),
-        # TO CONVERT, was rtol=1e-3,
+        verify=dict(until=0.01, seeds=(0,)),
+        tables=of_models(),
     ),
 )

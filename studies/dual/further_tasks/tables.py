@@ -2,39 +2,22 @@
 elsewhere."""
 
 from iclbook.claim import Outcome
-from studies.dual.trained.tables import FAMILIES, dual_error, improves
+from studies.dual.trained.tables import FAMILIES, conditions, dual_error, improves
+
+ORDER = ("not reproduced", "partly", "reproduced")
 
 
-def _pair(table, threshold) -> Outcome:
+def _pair_of(result, threshold) -> Outcome:
     """Improvement by any modification, provided that every dual model ends at its layer's
     output."""
-    outcome = improves(table, FAMILIES, threshold)
-    holds = dual_error(table).verdict == "reproduced" and {*FAMILIES, "plain"} <= set(
-        table["family"]
-    )
+    outcome = improves(result, FAMILIES, threshold)
+    holds = dual_error(result).verdict == "reproduced"
     return outcome if holds else Outcome("not reproduced", outcome.measured)
 
 
-def appendix_trigonometric(tables, threshold) -> Outcome:
-    return _pair(tables["ren2024/trigonometric-trained"], threshold)
-
-
-def appendix_exponential(tables, threshold) -> Outcome:
-    return _pair(tables["ren2024/exponential-trained"], threshold)
-
-
-def appendix_longer_prompts(tables, threshold) -> Outcome:
-    """Of the tasks the one with the least improvement."""
-    outcomes = [
-        _pair(part, threshold) for _, part in tables["ren2024/longer-prompts"].groupby("task")
-    ]
-    order = ("not reproduced", "partly", "reproduced")
-    return min(outcomes, key=lambda outcome: (order.index(outcome.verdict), outcome.measured))
-
-
-def appendix_transformer_layer(tables, threshold) -> Outcome:
-    return _pair(tables["ren2024/transformer-trained"], threshold)
-
-
-def appendix_two_layers(tables, threshold) -> Outcome:
-    return _pair(tables["ren2024/two-layers-trained"], threshold)
+def pair(results, threshold) -> Outcome:
+    """The pair of the claim's one experiment: of its tasks the one with the least
+    improvement."""
+    (result,) = results.values()
+    outcomes = [_pair_of(part, threshold) for part in conditions(result).values()]
+    return min(outcomes, key=lambda outcome: (ORDER.index(outcome.verdict), outcome.measured))

@@ -56,7 +56,7 @@ EXPERIMENTS = (
                     "mean_kernel": Measure("E k(x, x)"),
                 },
             ),
-            "gaps": Table(keys=("pool", "seed", "N"), measures=GAP),
+            "gaps": Table(keys=("pool", "seed", "N"), levels={"N": "N"}, measures=GAP),
         },
         full=Thm32Gap(seeds=(0, 1, 2, 3, 4)),
         quick=Thm32Gap(size=300, samples=100, N=(2, 8, 32, 128, 512)),

@@ -1,6 +1,9 @@
 """Whole layers and stacks of layers as dual models: identities on random prompts, and what
 partial training gives."""
 
+import functools
+from itertools import product
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -9,14 +12,17 @@ from iclbook.dual.attention import SelfAttention
 from iclbook.dual.in_context import sample_prompts
 from iclbook.dual.layers import (
     GATES,
+    Affine,
     add_residual,
     encoder_dual,
+    feed_forward,
     frozen_feed_forward,
     frozen_layer_norm,
     layer_dual,
     single_steps,
 )
 from iclbook.dual.modified import dual_attention
+from studies.dual.layers.settings import DISTANCES, MASKS
 
 FLOAT = torch.float64
 
@@ -38,15 +44,31 @@ def draw_parameters(
     return module
 
 
+def _mask(name: str, n: int) -> Tensor | None:
+    """The mask of that name over n tokens; None where every token sees every other."""
+    return causal(n) if name == "causal" else None
+
+
+def _whole(top: int, generator: torch.Generator, low: int = 1) -> int:
+    """A whole number from `low` to `top`, both included."""
+    return int(torch.randint(low, top + 1, (1,), generator=generator))
+
+
 def _tokens(batch: int, n: int, width: int, norm: float, generator) -> Tensor:
     """(batch, n, width) tokens in random directions, norms uniform up to `norm`."""
     x = torch.randn(batch, n, width, generator=generator, dtype=FLOAT)
-    return (
-        norm
-        * torch.rand(batch, n, 1, generator=generator, dtype=FLOAT)
-        * x
-        / x.norm(dim=-1, keepdim=True)
-    )
+    lengths = norm * torch.rand(batch, n, 1, generator=generator, dtype=FLOAT)
+    return lengths * x / x.norm(dim=-1, keepdim=True)
+
+
+def draw_feed_forward(
+    width: int, hidden: int, generator: torch.Generator, vectors: float = 1.0
+) -> tuple[nn.Linear, nn.Linear]:
+    """The two linear maps of a feed-forward block, drawn."""
+    sizes = (width, hidden), (hidden, width)
+    first, second = (nn.Linear(*size, dtype=FLOAT) for size in sizes)
+    draw_parameters(first, generator, vectors)
+    return first, draw_parameters(second, generator, vectors)
 
 
 def _residual(found: Tensor, wanted: Tensor) -> float:
@@ -54,227 +76,189 @@ def _residual(found: Tensor, wanted: Tensor) -> float:
     return ((found - wanted).abs().max() / wanted.abs().max()).item()
 
 
+def _over_prompts(samples: Tensor) -> dict[str, float]:
+    """The mean of samples (prompts,) and its standard error."""
+    error = samples.std() / len(samples) ** 0.5
+    return {"mean": samples.mean().item(), "standard_error": error.item()}
+
+
 @torch.no_grad()
-def transformer_layer(settings, point) -> pd.DataFrame:
-    """Columns: seed, trial, block, activation, mask, quantity ("residual"), value.
+def transformer_layer(settings, point) -> dict[str, pd.DataFrame]:
+    """Residuals of a layer's output at every token to one step of training on the frozen map.
 
     block "attention + feed-forward" is ours, with biases; "pre-norm" and "post-norm" are
-    PyTorch's encoder layers. Each residual compares the layer's output at every token with one
-    step of training on the frozen map.
+    PyTorch's encoder layers.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
-    whole = lambda top, low=1: int(torch.randint(low, top + 1, (1,), generator=g))  # noqa: E731
-    for trial in range(s.trials):
-        for activation in GATES:
-            for mask_name in ("full", "causal"):
-                n, heads = whole(s.N_max) + 1, whole(s.heads_max)
-                mask = causal(n) if mask_name == "causal" else None
-                hidden, norm = (
-                    whole(s.hidden_max),
-                    s.norm_max * torch.rand(1, generator=g).item(),
-                )
+    for trial, activation, mask_name in product(s.numbers, GATES, MASKS):
+        n, heads = _whole(s.N_max, g) + 1, _whole(s.heads_max, g)
+        hidden, norm = _whole(s.hidden_max, g), s.norm_max * torch.rand(1, generator=g).item()
+        mask, residuals = _mask(mask_name, n), {}
 
-                width = whole(s.width_max)
-                tokens = _tokens(2, n, width, norm, g)
-                layer = SelfAttention(
-                    width, whole(s.width_max), heads, generator=g, dtype=FLOAT
-                )
-                first, second = (
-                    nn.Linear(width, hidden, dtype=FLOAT),
-                    nn.Linear(hidden, width, dtype=FLOAT),
-                )
-                draw_parameters(first, g), draw_parameters(second, g)
-                x = layer(tokens, mask)  # (2, n, width)
-                wanted = second(getattr(nn.functional, activation)(first(x)))
-                queries, keys, values = layer.project(tokens)
-                after = frozen_feed_forward(x, first, second, activation)
-                found = layer_dual(queries, keys, values @ layer.W_O.mT, after, mask)
-                rows.append(
-                    (
-                        trial,
-                        "attention + feed-forward",
-                        activation,
-                        mask_name,
-                        _residual(found, wanted),
-                    )
-                )
+        # Our own attention, whatever its widths, and a feed-forward block.
+        width = _whole(s.width_max, g)
+        tokens = _tokens(2, n, width, norm, g)  # (2, n, width)
+        head_size = _whole(s.width_max, g)
+        layer = SelfAttention(width, head_size, heads, generator=g, dtype=FLOAT)
+        first, second = draw_feed_forward(width, hidden, g)
+        x = layer(tokens, mask)  # (2, n, width)
+        queries, keys, values = layer.project(tokens)  # (2, heads, n, head_size)
+        after = frozen_feed_forward(x, first, second, activation)
+        found = layer_dual(queries, keys, values @ layer.W_O.mT, after, mask)
+        wanted = feed_forward(x, first, second, activation)
+        residuals["attention + feed-forward"] = _residual(found, wanted)
 
-                width = heads * whole(max(s.width_max // heads, 2), 2)
-                tokens = _tokens(2, n, width, norm, g)
-                for block in ("pre-norm", "post-norm"):
-                    peer = nn.TransformerEncoderLayer(
-                        width, heads, hidden, dropout=0.0, activation=activation, batch_first=True,
-                        norm_first=block == "pre-norm", dtype=FLOAT,
-                    )  # fmt: skip
-                    draw_parameters(peer, g).eval()
-                    wanted = peer(tokens, src_mask=None if mask is None else ~mask)
-                    rows.append(
-                        (
-                            trial,
-                            block,
-                            activation,
-                            mask_name,
-                            _residual(encoder_dual(peer, tokens, mask), wanted),
-                        )
-                    )
-    table = pd.DataFrame(rows, columns=["trial", "block", "activation", "mask", "value"])
-    table.insert(4, "quantity", "residual")
-    return table
+        # PyTorch's own layers, whose width the heads share.
+        width = heads * _whole(max(s.width_max // heads, 2), g, low=2)
+        tokens = _tokens(2, n, width, norm, g)
+        options = {"dropout": 0.0, "activation": activation, "batch_first": True}
+        for block in ("pre-norm", "post-norm"):
+            options |= {"norm_first": block == "pre-norm", "dtype": FLOAT}
+            peer = nn.TransformerEncoderLayer(width, heads, hidden, **options)
+            draw_parameters(peer, g).eval()
+            wanted = peer(tokens, src_mask=None if mask is None else ~mask)
+            residuals[block] = _residual(encoder_dual(peer, tokens, mask), wanted)
+
+        key = {"trial": trial, "activation": activation, "mask": mask_name}
+        rows += [key | {"block": block, "residual": r} for block, r in residuals.items()]
+    return {"residuals": pd.DataFrame(rows)}
 
 
-@torch.no_grad()
-def attention_stack(settings, point) -> pd.DataFrame:
-    """Columns: depth, seed, trial, residual_connections ("yes"/"no"), mask, quantity, value.
+def _through(layers, mask, connected: bool, tokens: Tensor, other: Tensor, of_noise) -> dict:
+    """What a stack makes of tokens (2, n, width): a row of measures; see `attention_stack`.
 
-    "residual": the stack run as a sequence of trained models against the stack itself, at every
-    token. "rounding": what rounding should do to it, by disturbing every layer's output by
-    epsilon (1 + largest score), relatively. "largest score": over the layers. "movement": how
-    far the demonstrations that enter the last layer move, relative to their size, when only the
-    query's token changes.
+    other: the same tokens but for the query's. of_noise: the generator of the disturbance.
     """
-    s, rows, depth = settings, [], point["depth"]
-    g, of_noise = (
-        torch.Generator().manual_seed(point["seed"] + shift) for shift in (0, 1_000_000)
-    )
-    for trial in range(s.trials):
-        n = int(torch.randint(2, s.N_max + 2, (1,), generator=g))
-        heads = int(torch.randint(1, s.heads_max + 1, (1,), generator=g))
-        tokens = _tokens(2, n, s.width, s.norm_max, g)
-        other = torch.cat([tokens[:, :-1], _tokens(2, 1, s.width, s.norm_max, g)], dim=1)
-        layers = [
-            SelfAttention(s.width, 3, heads, generator=g, dtype=FLOAT) for _ in range(depth)
-        ]
-        for connected in ("no", "yes"):
-            for mask_name in ("full", "causal"):
-                mask = causal(n) if mask_name == "causal" else None
-                plain, trained, noisy, moved, scores = tokens, tokens, tokens, other, []
-                for layer in layers:
-                    entering, entering_moved = plain[:, :-1], moved[:, :-1]
-                    queries, keys, _ = layer.project(plain)
-                    scores.append((queries @ keys.mT).abs().max().item())
+    plain, trained, noisy, moved, scores = tokens, tokens, tokens, other, []
+    for layer in layers:
+        entering, entering_moved = plain[:, :-1], moved[:, :-1]  # (2, n - 1, width)
+        queries, keys, _ = layer.project(plain)
+        scores.append((queries @ keys.mT).abs().max().item())
 
-                    def run(x, **kwargs):
-                        return layer(x, mask, **kwargs) + (x if connected == "yes" else 0)  # noqa: B023
-
-                    plain, trained, noisy, moved = (
-                        run(plain),
-                        run(trained, attend=dual_attention),
-                        run(noisy),
-                        run(moved),
-                    )
-                    noise = torch.randn(noisy.shape, generator=of_noise, dtype=FLOAT)
-                    noisy = (
-                        noisy
-                        + torch.finfo(FLOAT).eps * (1 + scores[-1]) * noise * noisy.abs().max()
-                    )
-                row = (trial, connected, mask_name)
-                rows.append((*row, "residual", _residual(trained, plain)))
-                rows.append((*row, "rounding", _residual(noisy, plain)))
-                rows.append((*row, "largest score", max(scores)))
-                rows.append((*row, "movement", _residual(entering_moved, entering)))
-    return pd.DataFrame(
-        rows, columns=["trial", "residual_connections", "mask", "quantity", "value"]
-    )
-
-
-def _mean_and_error(name: str, samples: Tensor) -> list[tuple]:
-    """[(quantity, value)] of samples (prompts,)."""
-    error = (samples.std() / len(samples) ** 0.5).item()
-    return [(f"{name}, mean", samples.mean().item()), (f"{name}, standard error", error)]
+        noise = torch.finfo(FLOAT).eps * (1 + scores[-1])
+        plain = layer(plain, mask) + connected * plain
+        trained = layer(trained, mask, attend=dual_attention) + connected * trained
+        noisy, moved = (layer(x, mask) + connected * x for x in (noisy, moved))
+        drawn = torch.randn(noisy.shape, generator=of_noise, dtype=FLOAT)
+        noisy = noisy + noise * drawn * noisy.abs().max()
+    return {
+        "residual": _residual(trained, plain),
+        "rounding": _residual(noisy, plain),
+        "largest_score": max(scores),
+        "movement": _residual(entering_moved, entering),
+    }
 
 
 @torch.no_grad()
-def layer_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, block ("relu", "gelu", "layer norm", "residual"), step, quantity, value;
-    all at the query's token.
+def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
+    """A stack run as a sequence of trained models against the stack itself, at every token.
 
-    What follows attention is a feed-forward block, or LayerNorm after a residual connection, or
-    that connection alone. "frozen": squared error of the dual model, whose map belongs to the
-    answer. "partial": that of the block itself, applied to the partly trained attention.
-    "apart": their squared distance. Each over the mean of "frozen" at step 0. "gates": share of
-    the gates that are already the answer's (ReLU only).
+    Beside it: what rounding should do to it, by disturbing every layer's output by epsilon (1 +
+    largest score), relatively; and how far the demonstrations that enter the last layer move,
+    relative to their size, when only the query's token changes.
     """
     s, rows = settings, []
+    g = torch.Generator().manual_seed(point["seed"])
+    of_noise = torch.Generator().manual_seed(point["seed"] + 1_000_000)
+    for trial in s.numbers:
+        n, heads = _whole(s.N_max, g) + 1, _whole(s.heads_max, g)
+        tokens = _tokens(2, n, s.width, s.norm_max, g)  # (2, n, width)
+        other = torch.cat([tokens[:, :-1], _tokens(2, 1, s.width, s.norm_max, g)], dim=1)
+        layers = [
+            SelfAttention(s.width, 3, heads, generator=g, dtype=FLOAT)
+            for _ in range(point["depth"])
+        ]
+        for connected, mask_name in product((False, True), MASKS):
+            key = {"trial": trial, "residual_connections": connected, "mask": mask_name}
+            mask = _mask(mask_name, n)
+            rows.append(key | _through(layers, mask, connected, tokens, other, of_noise))
+    return {"stacks": pd.DataFrame(rows)}
+
+
+def partly_trained(layer: SelfAttention, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return a one-head layer's output after each single-demonstration step of every query's
+    model, (N + 1, prompts, N + 1, width); tokens (prompts, N + 1, width)."""
+    queries, keys, values = (each[:, 0] for each in layer.project(tokens))
+    return single_steps(queries, keys, values @ layer.W_O[0].mT, mask)
+
+
+@torch.no_grad()
+def layer_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """Squared distances at the query's token after each single-demonstration step.
+
+    What follows attention is a feed-forward block, or LayerNorm after a residual connection, or
+    that connection alone. The distances, see the table's declaration, are over the mean error
+    of the dual model before any step.
+    """
+    s = settings
     g = torch.Generator().manual_seed(point["seed"])
     tokens, _ = sample_prompts(s.prompts, s.N, s.d, generator=g, dtype=FLOAT)
     width = s.d + 1
     layer = SelfAttention(width, s.d_o, generator=g, dtype=FLOAT)
-    first, second, norm = (
-        nn.Linear(width, s.hidden).double(),
-        nn.Linear(s.hidden, width).double(),
-        nn.LayerNorm(width).double(),
-    )
-    for module in (first, second):
-        draw_parameters(module, g, vectors=0.1)
-    queries, keys, values = (x[:, 0] for x in layer.project(tokens))
-    x = single_steps(queries, keys, values @ layer.W_O[0].mT)[
-        :, :, -1
-    ]  # (N + 1, prompts, width)
+    first, second = draw_feed_forward(width, s.hidden, g, vectors=0.1)
+    norm = nn.LayerNorm(width, dtype=FLOAT)
+
+    # Attention's output at the query, partly trained; the last step gives the answer.
+    x = partly_trained(layer, tokens)[:, :, -1]  # (N + 1, prompts, width)
     answer, start = x[-1], add_residual(tokens[:, -1])
     after_norm = frozen_layer_norm(start(answer), norm).after(start)
     blocks = {
-        "relu": (
-            lambda z: second(first(z).relu()),
-            frozen_feed_forward(answer, first, second, "relu"),
-        ),
-        "gelu": (
-            lambda z: second(nn.functional.gelu(first(z))),
-            frozen_feed_forward(answer, first, second, "gelu"),
-        ),
-        "layer norm": (lambda z: norm(start(z)), after_norm),
-        "residual": (start, start),
+        activation: (
+            functools.partial(feed_forward, first=first, second=second, activation=activation),
+            frozen_feed_forward(answer, first, second, activation),
+        )
+        for activation in GATES
     }
-    for name, (block, frozen) in blocks.items():
-        wanted = block(answer)
-        size = (frozen(x[0]) - wanted).square().sum(-1).mean()
-        for step in range(s.N + 1):
-            dual, partial = frozen(x[step]), block(x[step])
-            gaps = {
-                "frozen": dual - wanted,
-                "partial": partial - wanted,
-                "apart": dual - partial,
-            }
-            measured = {quantity: gap.square().sum(-1) / size for quantity, gap in gaps.items()}
-            if name == "relu":
-                measured["gates"] = (
-                    ((first(x[step]) > 0) == (first(answer) > 0)).double().mean(-1)
-                )
-            rows += [
-                (name, step, *pair)
-                for quantity, each in measured.items()
-                for pair in _mean_and_error(quantity, each)
-            ]
-    return pd.DataFrame(rows, columns=["block", "step", "quantity", "value"])
+    blocks["layer norm"] = (lambda z: norm(start(z)), after_norm)
+    blocks["residual"] = (start, start)
+    rows = [
+        {"block": name, **row}
+        for name, (block, frozen) in blocks.items()
+        for row in _distances(block, frozen, x)
+    ]
+    gates = first(x) > 0  # (N + 1, prompts, hidden)
+    same = (gates == gates[-1]).to(FLOAT).mean(-1)  # (N + 1, prompts)
+    shares = [{"step": step} | _over_prompts(each) for step, each in enumerate(same)]
+    return {"distances": pd.DataFrame(rows), "gates": pd.DataFrame(shares)}
+
+
+def _distances(block, frozen: Affine, x: Tensor) -> list[dict]:
+    """Rows of step, distance, mean and its standard error; x: (steps, prompts, width), of which
+    the last is the answer."""
+    wanted = block(x[-1])  # (prompts, width)
+    size = (frozen(x[0]) - wanted).square().sum(-1).mean()
+    rows = []
+    for step, reached in enumerate(x):
+        dual, partial = frozen(reached), block(reached)  # each (prompts, width)
+        gaps = dual - wanted, partial - wanted, dual - partial
+        for name, gap in zip(DISTANCES, gaps, strict=True):
+            squared = gap.square().sum(-1) / size  # (prompts,)
+            rows.append({"step": step, "distance": name} | _over_prompts(squared))
+    return rows
 
 
 @torch.no_grad()
-def two_layers_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, mask, first, second, quantity, value: squared error at the query of a
-    stack of two layers.
+def two_layers_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """Squared error at the query of a stack of two layers, over the output's mean square.
 
     The first layer's models, one a token, have taken `first` single steps; on what they return,
-    the second layer's model of the query has taken `second`. Relative to the output's mean
-    square; quantities "error, mean" and its standard error.
+    the second layer's model of the query has taken `second`.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
     tokens, _ = sample_prompts(s.prompts, s.N, s.d, generator=g, dtype=FLOAT)
     one, two = (SelfAttention(s.d + 1, s.d_o, generator=g, dtype=FLOAT) for _ in range(2))
 
-    def steps(layer, x, mask):  # (N + 1, prompts, N + 1, width)
-        queries, keys, values = (t[:, 0] for t in layer.project(x))
-        return single_steps(queries, keys, values @ layer.W_O[0].mT, mask)
-
-    for name, mask in (("full", None), ("causal", causal(s.N + 1))):
+    for name in MASKS:
+        mask = _mask(name, s.N + 1)
         wanted = two(one(tokens, mask), mask)[:, -1]  # (prompts, width)
         size = wanted.square().sum(-1).mean()
-        for t, x in enumerate(steps(one, tokens, mask)):
-            outputs = steps(two, x, mask)[:, :, -1]  # (N + 1, prompts, width)
+        for taken, x in enumerate(partly_trained(one, tokens, mask)):
+            outputs = partly_trained(two, x, mask)[:, :, -1]  # (N + 1, prompts, width)
             errors = (outputs - wanted).square().sum(-1) / size  # (N + 1, prompts)
             rows += [
-                (name, t, u, *pair)
-                for u, each in enumerate(errors)
-                for pair in _mean_and_error("error", each)
+                {"mask": name, "first": taken, "second": then} | _over_prompts(each)
+                for then, each in enumerate(errors)
             ]
-    return pd.DataFrame(rows, columns=["mask", "first", "second", "quantity", "value"])
+    return {"errors": pd.DataFrame(rows)}

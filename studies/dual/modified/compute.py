@@ -1,7 +1,6 @@
 """Modified attention: each closed form against its gradient step, and its attention matrix."""
 
 import functools
-import statistics
 from collections import defaultdict
 
 import pandas as pd
@@ -14,9 +13,6 @@ from iclbook.dual.kernel import exact_features, softmax_kernel
 from iclbook.dual.modified import Augment, attention, attention_weights, dual_attention
 from iclbook.dual.one_step import KernelDualModel
 from iclbook.dual.representation import effective_rank, mean_share
-from iclbook.errors import require
-
-RIVAL = "rival: "  # a form that must not agree: the median of its distances is kept, not the largest
 
 
 def autograd_step(
@@ -62,33 +58,31 @@ def single_steps(keys: Tensor, values: Tensor, query: Tensor, decays: list[float
     return model(query)
 
 
-def modified_forms(settings, point) -> pd.DataFrame:
-    """Columns: seed, norm, modification, quantity, value: the largest distance over `prompts`,
-    in max |v|.
-
-    Quantities: closed form against "the kernel twin's step", and at small norms against
-    "autograd's step"; "sum of weights" against 1 - alpha p_own - beta p_demo; regularised:
-    "single steps, decay once";
-    augmented: "the formula as written". Those that start with "rival: " are median distances of
-    wrong forms.
-    """
+def modified_forms(settings, point) -> dict[str, pd.DataFrame]:
+    """Largest distances over `prompts` of forms that agree, medians of those that do not."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
-    found = defaultdict(list)
+    tables = defaultdict(list)
     for norm in s.norms:
+        # Distances prompt by prompt: {(table, modification or ""): [{measure: distance}]}.
+        agreeing, rivals = defaultdict(list), defaultdict(list)
         for _ in range(s.prompts):
-            for modification, distances in _one_prompt(s, norm, generator).items():
-                for name, distance in distances.items():
-                    found[norm, modification, name].append(distance)
-    rows = []
-    for (norm, modification, name), distances in found.items():
-        value = statistics.median(distances) if name.startswith(RIVAL) else max(distances)
-        rows.append((norm, modification, name, value))
-    return pd.DataFrame(rows, columns=["norm", "modification", "quantity", "value"])
+            for kind, found in zip((agreeing, rivals), _one_prompt(s, norm, generator)):
+                for name, distances in found.items():
+                    kind[name].append(distances)
+        largest = {
+            name: pd.DataFrame(rows).max(skipna=False) for name, rows in agreeing.items()
+        }
+        medians = {name: pd.DataFrame(rows).median() for name, rows in rivals.items()}
+        for (table, modification), distances in (largest | medians).items():
+            key = {"modification": modification} if modification else {}
+            tables[table].append({"norm": norm} | key | distances.to_dict())
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
-def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[str, dict[str, float]]:
-    """{modification: {quantity: distance}} on one prompt of random size."""
+def _one_prompt(s, norm: float, generator: torch.Generator) -> tuple[dict, dict]:
+    """(forms that agree, rivals) on one prompt of random size, each a dict (table, modification
+    or "") -> {measure: distance}."""
     sizes = [
         int(torch.randint(1, high + 1, (1,), generator=generator))
         for high in (s.N_max, *[s.width_max] * 3)
@@ -99,9 +93,8 @@ def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[str, dict[st
     r = int(torch.randint(1, N + 1, (1,), generator=generator))
 
     def draw(rows: int, columns: int, norm: float) -> Tensor:
-        return norm * normalize(
-            torch.randn(rows, columns, generator=generator, dtype=torch.float64), dim=-1
-        )
+        drawn = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+        return norm * normalize(drawn, dim=-1)
 
     keys, query = draw(N + 1, d, norm), draw(1, d, norm)
     values, tokens = draw(N + 1, d_v, 1.0), draw(N + 1, width, norm)
@@ -112,63 +105,64 @@ def _one_prompt(s, norm: float, generator: torch.Generator) -> dict[str, dict[st
     layer = SelfAttention(
         width, d, generator=generator, output=False, dtype=torch.float64, **views
     )
-    by_autograd = norm <= s.autograd_norm
-    with torch.no_grad():
-        augmented = _augmented(tokens, layer)
-    return {
-        "regularised": _regularised(keys, values, query, alpha)
-        | _steps(keys, values, query, by_autograd, alpha=alpha),
-        "negative": _negative(keys, values, query, beta, r)
-        | _steps(keys, values, query, by_autograd, beta=beta, r=r),
-        "augmented": augmented | _steps(*_projected(tokens, layer), by_autograd),
+    plain = keys, values, query
+    runs = {
+        "regularised": (plain, {"alpha": alpha}),
+        "negative": (plain, {"beta": beta, "r": r}),
+        "augmented": (_projected(tokens, layer), {}),
     }
+    agreeing, rivals = {}, {("negative_rivals", ""): _negative(*plain, beta, r)}
+    once, wrong = _regularised(*plain, alpha)
+    agreeing["regularised", ""], rivals["regularised_rivals", ""] = once, wrong
+    with torch.no_grad():
+        written, late = _augmented(tokens, layer)
+    agreeing["augmented", ""], rivals["augmented_rivals", ""] = written, late
+    for name, (prompt, change) in runs.items():
+        agreeing["steps", name] = _steps(*prompt, change)
+        if norm <= s.autograd_norm:
+            agreeing["autograd", name] = {"distance": _autograd(*prompt, **change)}
+    return agreeing, rivals
 
 
 def _distance(found: Tensor, closed: Tensor, values: Tensor) -> float:
     return ((found - closed).abs().max() / values.abs().max()).item()
 
 
-def _steps(
-    keys, values, query, by_autograd: bool, *, alpha=0.0, beta=0.0, r=0
-) -> dict[str, float]:
-    """The closed form against one gradient step, taken in two ways; the sum of its weights."""
-    change = {"alpha": alpha, "beta": beta, "r": r}
+def _steps(keys, values, query, change: dict) -> dict[str, float]:
+    """The closed form against the kernel twin's step, and the sum of its weights."""
     closed = attention(query, keys, values, **change)  # (1, d_v)
-    p = attention_weights(query, keys)  # (1, N + 1)
-    total = attention_weights(query, keys, **change).sum(-1)
     twin = dual_attention(query, keys, values, **change, eta=0.7)
-    found = {
-        "the kernel twin's step": _distance(twin, closed, values),
-        "sum of weights": (total - (1 - alpha * p[:, -1] - beta * p[:, :-1].sum(-1)))
-        .abs()
-        .item(),
-    }
-    if by_autograd:
-        negatives = (keys[:-1] @ query[0]).argsort(stable=True)[:r].tolist()
-        explicit = autograd_step(
-            keys, values, query, alpha=alpha, beta=beta, negatives=negatives
-        )
-        found["autograd's step"] = _distance(explicit, closed, values)
-    return found
+    p = attention_weights(query, keys)  # (1, N + 1)
+    alpha, beta = change.get("alpha", 0.0), change.get("beta", 0.0)
+    predicted = 1 - alpha * p[:, -1] - beta * p[:, :-1].sum(-1)
+    total = attention_weights(query, keys, **change).sum(-1)
+    gap = (total - predicted).abs().item()
+    return {"twin": _distance(twin, closed, values), "sum_of_weights": gap}
 
 
-def _regularised(keys, values, query, alpha: float) -> dict[str, float]:
+def _autograd(keys, values, query, *, r: int = 0, **change) -> float:
+    """The closed form against a step of autograd on the loss as written."""
+    negatives = (keys[:-1] @ query[0]).argsort(stable=True)[:r].tolist()
+    explicit = autograd_step(keys, values, query, negatives=negatives, **change)
+    return _distance(explicit, attention(query, keys, values, r=r, **change), values)
+
+
+def _regularised(keys, values, query, alpha: float) -> tuple[dict, dict]:
     N, closed = len(keys) - 1, attention(query, keys, values, alpha=alpha)
-    forms = {
-        "single steps, decay once": single_steps(
-            keys, values, query, [alpha] + [0.0] * (N - 1)
-        ),
-        f"{RIVAL}single steps, decay at each": single_steps(keys, values, query, [alpha] * N),
-        f"{RIVAL}the whole output scaled": (1 - alpha) * attention(query, keys, values),
+    once = single_steps(keys, values, query, [alpha] + [0.0] * (N - 1))
+    rivals = {
+        "decay_at_each": single_steps(keys, values, query, [alpha] * N),
+        "output_scaled": (1 - alpha) * attention(query, keys, values),
     }
-    return {name: _distance(form, closed, values) for name, form in forms.items()}
+    gaps = {name: _distance(form, closed, values) for name, form in rivals.items()}
+    return {"decay_once": _distance(once, closed, values)}, gaps
 
 
 def _negative(keys, values, query, beta: float, r: int) -> dict[str, float]:
     closed = attention(query, keys, values, beta=beta, r=r)
     lowest = (keys[:-1] @ query[0]).argsort(stable=True)[:r]
     rival = attention(query, keys, values - beta * values[lowest].mean(0))
-    return {f"{RIVAL}the query's own value changed too": _distance(rival, closed, values)}
+    return {"own_changed": _distance(rival, closed, values)}
 
 
 def _projected(tokens, layer) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,34 +171,23 @@ def _projected(tokens, layer) -> tuple[Tensor, Tensor, Tensor]:
     return keys, values, queries[-1:]
 
 
-def _augmented(tokens, layer) -> dict[str, float]:
+def _augmented(tokens, layer) -> tuple[dict, dict]:
     keys, values, query = _projected(tokens, layer)
     closed, d = attention(query, keys, values), keys.shape[-1]
-    scores = (
-        (tokens[-1:] @ layer.W_Q[0].mT) @ layer.g2(tokens @ layer.W_K[0].mT).mT / d**0.5
-    )  # (1, N + 1)
+    mapped = layer.g2(tokens @ layer.W_K[0].mT)  # (N + 1, d)
+    scores = (tokens[-1:] @ layer.W_Q[0].mT) @ mapped.mT / d**0.5  # (1, N + 1)
     written = scores.softmax(-1) @ layer.g1(tokens @ layer.W_V[0].mT)  # (1, d)
     late = layer.g2(tokens @ layer.W_K[0].mT * d**-0.25)  # (N + 1, d)
-    return {
-        "the formula as written": _distance(written, closed, values),
-        f"{RIVAL}g2 after the scale": _distance(attention(query, late, values), closed, values),
-    }
-
-
-def modified_weights(settings, point) -> pd.DataFrame:
-    """Columns: seed, modification, strength, r, quantity, index, statistic ("mean", "standard
-    error"), value.
-
-    strength: alpha, beta or c. Over `prompts` prompts, of each (N + 1, N + 1) attention matrix:
-    "sum of weights" of a row; "share of negative weights"; "spectral radius"; "effective rank
-    of weights"; "singular value", with index 1, 2, ...; and of the N + 1 outputs: "effective
-    rank of outputs", its "gain over plain", "mean share of outputs".
-    """
-    s = settings
-    require(
-        len(s.r) == len(s.beta),
-        f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}",
+    rival = attention(query, late, values)
+    return (
+        {"as_written": _distance(written, closed, values)},
+        {"g2_after_scale": _distance(rival, closed, values)},
     )
+
+
+def modified_weights(settings, point) -> dict[str, pd.DataFrame]:
+    """Means and standard errors over `prompts` attention matrices, (N + 1, N + 1) each."""
+    s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     layer = SelfAttention(
         s.width, s.head_size, generator=generator, output=False, dtype=torch.float64
@@ -214,40 +197,47 @@ def modified_weights(settings, point) -> pd.DataFrame:
         for _ in range(2)
     ]
     tokens = torch.randn(s.prompts, s.N + 1, s.width, generator=generator, dtype=torch.float64)
-    runs = [("plain", 0.0, 0, {})]
-    runs += [("regularised", alpha, 0, {"alpha": alpha}) for alpha in s.alphas]
-    runs += [("augmented", c, 0, {}) for c in s.c]
-    runs += [("negative", beta, r, {"beta": beta, "r": r}) for r, beta in zip(s.r, s.beta)]
-    rows, plain = [], None
-    for modification, strength, r, change in runs:
+
+    # Plain comes first, since the gain is over it.
+    runs = [(family, strengths) for family, rows in s.grid().items() for strengths in rows]
+    tables, plain = defaultdict(list), None
+    for family, strengths in runs:
+        change = dict(strengths)
+        c = change.pop("c", 0.0)
         for mlp in mlps:
-            mlp.c = strength if modification == "augmented" else 0.0
+            mlp.c = c
         layer.g1, layer.g2 = mlps
         with torch.no_grad():
-            queries, keys, values = (
-                each[:, 0] for each in layer.project(tokens)
-            )  # (prompts, N + 1, d)
+            projected = [each[:, 0] for each in layer.project(tokens)]  # (prompts, N + 1, d)
+        queries, keys, values = projected
         weights = attention_weights(queries, keys, **change)  # (prompts, N + 1, N + 1)
-        outputs = weights @ values  # (prompts, N + 1, d)
-        rank = effective_rank(outputs)  # (prompts,)
-        plain = rank if plain is None else plain
-        found = {
-            "sum of weights": weights.sum(-1).mean(-1),
-            "share of negative weights": (weights < 0).double().mean((-2, -1)),
-            "spectral radius": torch.linalg.eigvals(weights).abs().amax(-1),
-            "effective rank of weights": effective_rank(weights),
-            "effective rank of outputs": rank,
-            "gain over plain": rank - plain,
-            "mean share of outputs": mean_share(outputs),
-        }
-        numbered = {(name, 0): each for name, each in found.items()}
-        numbered |= {
-            ("singular value", i): each
-            for i, each in enumerate(torch.linalg.svdvals(weights).unbind(-1), 1)
-        }
-        for (name, index), each in numbered.items():
-            error = (each.std() / s.prompts**0.5).item()
-            rows.append((modification, strength, r, name, index, "mean", each.mean().item()))
-            rows.append((modification, strength, r, name, index, "standard error", error))
-    columns = ["modification", "strength", "r", "quantity", "index", "statistic", "value"]
-    return pd.DataFrame(rows, columns=columns)
+        found = _of_matrix(weights, weights @ values)
+        plain = found["rank_of_outputs"] if plain is None else plain
+        if family != "plain":
+            found["gain"] = found["rank_of_outputs"] - plain
+        tables[family].append(strengths | _summary(found))
+        for index, each in enumerate(torch.linalg.svdvals(weights).unbind(-1), 1):
+            row = strengths | {"index": index} | _summary({"singular_value": each})
+            tables[f"{family}_spectrum"].append(row)
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
+def _of_matrix(weights: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """What is measured of weights (prompts, N + 1, N + 1), outputs (prompts, N + 1, d)."""
+    return {
+        "sum_of_weights": weights.sum(-1).mean(-1),
+        "share_of_negative_weights": (weights < 0).double().mean((-2, -1)),
+        "spectral_radius": torch.linalg.eigvals(weights).abs().amax(-1),
+        "rank_of_weights": effective_rank(weights),
+        "rank_of_outputs": effective_rank(outputs),
+        "mean_share_of_outputs": mean_share(outputs),
+    }
+
+
+def _summary(found: dict[str, Tensor]) -> dict[str, float]:
+    """Mean and standard error over prompts of each measure, (prompts,)."""
+    summary = {}
+    for name, each in found.items():
+        summary[name] = each.mean().item()
+        summary[f"{name}_error"] = (each.std() / len(each) ** 0.5).item()
+    return summary

@@ -1,62 +1,103 @@
-"""Checks of the chapter *Modified attention*."""
+"""Checks of the chapter *Modified attention*, and the families' tables under each other."""
+
+import pandas as pd
 
 from iclbook.claim import Outcome
+from iclbook.errors import require
 
-RIVAL = "rival: "
-TOLD_APART = (
-    1e5  # a wrong form must miss by this many thresholds, or the comparison shows nothing
-)
+# A wrong form must miss by this many thresholds, or the comparison shows nothing.
+TOLD_APART = 1e5
+SYMBOLS = {"alpha": "α", "r": "r", "beta": "β", "c": "c"}
+KEYS = ["seed", "norm", "modification"]
 
 
-def _form(tables, threshold, modification, required) -> Outcome:
-    """Largest distance of a closed form; its rivals must miss where autograd's step was taken
-    too."""
-    table = tables["ren2024/modified-forms"]
-    chosen = table[table["modification"] == modification]
-    rival = chosen["quantity"].str.startswith(RIVAL)
-    largest = chosen[~rival]["value"].max(skipna=False)
-    small = chosen[chosen["quantity"] == "autograd's step"]["norm"].unique()
-    misses = chosen[rival & chosen["norm"].isin(small)]["value"]
-    complete = required <= set(chosen["quantity"]) and len(misses) > 0
-    holds = complete and (misses >= TOLD_APART * threshold).all() and largest <= threshold
+def label(family: str, strengths: dict) -> str:
+    """What a family's setting is called in figures and printed tables."""
+    parts = [f"{SYMBOLS[name]} = {x:g}" for name, x in strengths.items() if name in SYMBOLS]
+    if family == "learned":
+        parts.append("β learned")
+    if "view" in strengths:
+        parts.append(strengths["view"])
+    return ", ".join(parts) or family.replace("_", " ")
+
+
+def layers(result, grain: str = "") -> pd.DataFrame:
+    """The tables of one grain of all families under each other; strengths that a family has not
+    are NaN. Columns family and setting, its label, come first.
+
+    Raises InputError where a table does not hold the settings' grid and no more.
+    """
+    parts = []
+    for family, grid in result.settings.grid().items():
+        name = "_".join(part for part in (family, grain) if part)
+        if grain in result.tables:
+            table = result[grain]
+            table = table[table["family"] == family].drop(columns="family").assign(**grid[0])
+        elif grid and name in result.tables:
+            table = result[name]
+        else:
+            continue
+        strengths = list(grid[0])
+        rows = list(zip(*(table[name] for name in strengths))) or [()] * len(table)
+        wanted = {tuple(row.values()): label(family, row) for row in grid}
+        require(set(rows) == set(wanted), f"{name} does not hold the settings' {family} grid")
+        table = table.copy()
+        table.insert(0, "setting", [wanted[row] for row in rows])
+        table.insert(0, "family", family)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def farthest(tables: list[pd.DataFrame]) -> float:
+    """The largest number in the tables' measures; NaN where one is NaN or there is none."""
+    values = [table.drop(columns=KEYS, errors="ignore").stack() for table in tables]
+    return pd.concat(values).max(skipna=False)
+
+
+def form(results, threshold, modification: str) -> Outcome:
+    """Largest distance of a closed form from its steps; its rivals must miss at the norms at
+    which autograd's step was taken too."""
+    result = results["ren2024/modified-forms"]
+    norms, small = result.settings.norms, result.settings.autograd_norm
+    named = {
+        name: table
+        for name, table in result.tables.items()
+        if name in ("steps", "autograd") or name.split("_")[0] == modification
+    }
+    tables = {
+        name: table[table["modification"] == modification] if "modification" in table else table
+        for name, table in named.items()
+    }
+    rivals = tables.pop(f"{modification}_rivals")
+    complete = all(
+        set(table["norm"]) == {norm for norm in norms if norm <= small or name != "autograd"}
+        for name, table in (tables | {"rivals": rivals}).items()
+    )
+    largest = farthest(list(tables.values()))
+    misses = rivals[rivals["norm"] <= small].drop(columns=["seed", "norm"])
+    told_apart = len(misses) > 0 and (misses >= TOLD_APART * threshold).all(axis=None)
+    holds = complete and told_apart and largest <= threshold
     return Outcome("reproduced" if holds else "not reproduced", float(largest))
 
 
-STEPS = {"the kernel twin's step", "autograd's step", "sum of weights"}
+def beside_plain(result) -> pd.DataFrame:
+    """The modified settings' means; those of plain attention, by seed, in columns _plain."""
+    every = layers(result)
+    plain = result["plain"]
+    modified = every[every["family"] != "plain"]
+    return modified.merge(plain, on="seed", how="left", suffixes=("", "_plain"))
 
 
-def regularised_form(tables, threshold) -> Outcome:
-    return _form(tables, threshold, "regularised", STEPS | {"single steps, decay once"})
-
-
-def augmented_form(tables, threshold) -> Outcome:
-    return _form(tables, threshold, "augmented", STEPS | {"the formula as written"})
-
-
-def negative_form(tables, threshold) -> Outcome:
-    return _form(tables, threshold, "negative", STEPS)
-
-
-def negatives_spread_outputs(tables, threshold) -> Outcome:
+def negatives_spread_outputs(results, threshold) -> Outcome:
     """Smallest gain of the outputs' effective rank over plain attention, in standard errors.
 
     Partly where only the mean share of the outputs falls, for every seed and strength.
     """
-    table = tables["ren2024/modified-weights"]
-    keys = ["seed", "modification", "strength", "r"]
-    wide = table[table["index"] == 0].pivot(
-        index=keys, columns=["quantity", "statistic"], values="value"
-    )
-    negative, plain = (wide.xs(name, level="modification") for name in ("negative", "plain"))
-    gain = (
-        negative["gain over plain", "mean"] / negative["gain over plain", "standard error"]
-    ).min(skipna=False)
-    share = ("mean share of outputs", "mean")
-    falls = all(
-        (part[share] < plain[share].xs(seed, level="seed").item()).all()
-        for seed, part in negative.groupby("seed")
-    )
-    verdict = (
-        "reproduced" if falls and gain >= threshold else "partly" if falls else "not reproduced"
-    )
-    return Outcome(verdict, float(gain))
+    every = beside_plain(results["ren2024/modified-weights"])
+    negative = every[every["family"] == "negative"]
+    gain = (negative["gain"] / negative["gain_error"]).min(skipna=False)
+    share, plain = negative["mean_share_of_outputs"], negative["mean_share_of_outputs_plain"]
+    falls = len(negative) > 0 and (share < plain).all() and pd.notna(gain)
+    if not falls:
+        return Outcome("not reproduced", float(gain))
+    return Outcome("reproduced" if gain >= threshold else "partly", float(gain))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Settings
+from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,10 @@ class Thm31(Settings):
     width_max: int = 12
     d_r_max: int = 40
     norm_max: float = 20.0
+
+    @property
+    def trial_numbers(self) -> tuple[int, ...]:
+        return tuple(range(self.trials))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +37,31 @@ class Fig3Left(Settings):
     d_r: tuple[int, ...] = (10, 100, 1_000, 10_000)
     weights: tuple[str, ...] = ("random", "trained")
 
+    @property
+    def dual_steps(self) -> tuple[int, ...]:
+        """The dual model's own steps: 0 to N."""
+        return tuple(range(self.N + 1))
+
     def points(self) -> list[dict]:
         return [
             {"weights": weights, "seed": seed}
             for weights, seed in product(self.weights, self.seeds)
         ]
+
+
+def curves(**meanings: str) -> dict[str, Measure]:
+    """Two measures a curve: its mean over prompts and, with the ending _se, its standard error.
+
+    The layer's weights are float32: their last bit, 6e-8, is the processor's. At the last step
+    nothing but rounding of numbers of order 1, squared, is left: 1e-32 to 1e-29. A difference
+    of two curves of order 1 carries the rounding of both.
+    """
+    found = {}
+    for name, meaning in meanings.items():
+        atol = 1e-7 if name == "difference" else 1e-12
+        found[name] = Measure(f"{meaning}, mean over prompts", rtol=1e-5, atol=atol)
+        found[f"{name}_se"] = Measure(f"standard error of {name}", rtol=1e-5, atol=atol)
+    return found
 
 
 EXPERIMENTS = (
@@ -46,23 +70,63 @@ EXPERIMENTS = (
         item="Theorem 3.1",
         chapter="dual/one_step",
         function="studies.dual.one_step.compute:thm31",
-        tables={},
+        tables={
+            "residuals": Table(
+                keys=("seed", "trial", "kernel"),
+                levels={"trial": "trial_numbers", "kernel": ("random features", "exact")},
+                measures={
+                    "one_step": Measure(
+                        "rounding left after one full step: the largest difference from "
+                        "attention, relative to the weighted absolute values",
+                        atol=1e-12,
+                    ),
+                    "single_steps": Measure(
+                        "the same after N single-demonstration steps in random order",
+                        atol=1e-12,
+                    ),
+                },
+            ),
+            "prompts": Table(
+                keys=("seed", "trial"),
+                levels={"trial": "trial_numbers"},
+                measures={"largest_score": Measure("max |q^T k_i|")},
+            ),
+        },
         full=Thm31(seeds=(0, 1, 2, 3, 4)),
         quick=Thm31(trials=40),
         verify=dict(trials=20, seeds=(0,)),
-        # TO CONVERT, was atol=1e-10,
     ),
     Experiment(
         id="ren2024/fig3-left",
         item="Figure 3, left",
         chapter="dual/one_step",
         function="studies.dual.one_step.compute:fig3_left",
-        tables={},
+        tables={
+            "exact": Table(
+                keys=("weights", "seed", "step"),
+                levels={"step": "dual_steps"},
+                measures=curves(
+                    single="squared error after single-demonstration steps, exact kernel",
+                    small="the same after full steps of rate eta / N",
+                    closed="its closed form over orders",
+                    difference="single less closed, prompt by prompt",
+                    label="squared error of the last entry against the query's y",
+                ),
+            ),
+            "features": Table(
+                keys=("weights", "seed", "d_r", "step"),
+                levels={"d_r": "d_r", "step": "dual_steps"},
+                measures=curves(
+                    single="squared error against attention by the same features, single steps",
+                    small="the same after full steps of rate eta / N",
+                    to_exact="squared error against exact attention, single steps",
+                ),
+            ),
+        },
         full=Fig3Left(seeds=(0, 1, 2, 3, 4)),
         quick=Fig3Left(steps=100, prompts=60, d_r=(10, 100)),
         paper=Fig3Left(),
         unstated=("seeds", "d", "d_o", "steps", "batch", "rate", "prompts", "d_r", "weights"),
         verify=dict(weights=("random",), seeds=(0,)),
-        # TO CONVERT, was atol=1e-20,
     ),
 )

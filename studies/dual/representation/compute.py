@@ -12,16 +12,14 @@ from iclbook.dual.attention import SelfAttention
 from iclbook.dual.kernel import exact_features, softmax_kernel
 from iclbook.dual.modified import lowest_scores, values_less_negatives
 from iclbook.dual.one_step import DualModel
-from iclbook.errors import require
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One random prompt through one random head. h: (N + 1, width), query last; values: (N + 1,
-    d_v).
+    """One random prompt through one random head.
 
-    phi: (N + 2, N + 2), exact features of the N + 1 keys and then the query; scores: (N,), the
-    demonstrations' q^T k.
+    h: (N + 1, width), the query last; values: (N + 1, d_v); phi: (N + 2, N + 2), exact features
+    of the N + 1 keys and then the query; scores: (N,), the demonstrations' q^T k.
     """
 
     h: Tensor
@@ -33,18 +31,14 @@ class Prompt:
     def D(self) -> Tensor:
         return (self.phi[:-1] @ self.phi[-1]).sum()
 
-    def targets(self, r: int, beta: float) -> Tensor:
-        """The demonstrations' values, (N, d_v), less beta times the mean of the r
-        lowest-scored, if any."""
-        demos = self.values[:-1]
-        if r == 0:
-            return demos
-        return values_less_negatives(demos, self.negatives(r), beta)[0]
-
     def negatives(self, r: int) -> Tensor:
         """The r lowest-scored demonstrations, bool (1, N)."""
         scores = self.scores.unsqueeze(0)
         return lowest_scores(scores, torch.ones_like(scores, dtype=torch.bool), r)
+
+    def targets_less_negatives(self, r: int, beta: float) -> Tensor:
+        """The demonstrations' values, (N, d_v), less beta times the mean of r negatives."""
+        return values_less_negatives(self.values[:-1], self.negatives(r), beta)[0]
 
 
 def random_prompt(settings, generator: torch.Generator) -> Prompt:
@@ -72,106 +66,99 @@ def spread(outputs: Tensor) -> dict[str, float]:
     """
     directions = normalize(outputs, dim=-1)  # (N, d_v)
     return {
-        "effective rank of directions": representation.effective_rank(directions).item(),
-        "mean share of directions": representation.mean_share(directions).item(),
+        "effective_rank": representation.effective_rank(directions).item(),
+        "mean_share": representation.mean_share(directions).item(),
     }
 
 
-def repeated_steps(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, alpha, step, quantity, value; W_t is what t calls of
-    DualModel.step give.
+# --- the step repeated
 
-    ||G|| is the norm of the plain loss's G = (1 / D) sum_i v_i phi_i^T, so that no norm depends
-    on the scale of phi. Quantities: "norm" ||W_t|| / ||G||; "distance from closed form",
-    relative to the larger of ||W_t|| and ||G||; "distance from G / alpha", in ||G||, for alpha
-    != 0, with the loss's own G; "cosine with G"; eta times "loss", in ||G||^2; the measures of
-    `spread` of the outputs W_t phi(k_i), i <= N.
-    """
+
+def repeated_steps(settings, point) -> dict[str, pd.DataFrame]:
+    """Paths of W at each alpha: of the plain loss, and with negatives."""
     s = settings
-    require(
-        len(s.r) == len(s.beta),
-        f"r and beta must be equally long, got {len(s.r)} and {len(s.beta)}",
-    )
     prompt = random_prompt(s, torch.Generator().manual_seed(point["seed"]))
-    phi, D = prompt.phi[: s.N], prompt.D  # (N, N + 2)
-    start = DualModel.start(prompt.phi[s.N : s.N + 1], prompt.values[-1:], D)
-    unit = (prompt.values[:-1].mT @ phi / D).norm()
-    rows = []
-    for r, beta in zip(s.r, s.beta):
-        targets = prompt.targets(r, beta)
-        G = targets.mT @ phi / D  # (d_v, N + 2)
-        for alpha in s.alphas:
-            closed, model = (
-                representation.repeated_steps(start.W, G, alpha, s.recorded[-1]),
-                start,
-            )
-            for step in range(s.recorded[-1] + 1):
-                if step in s.recorded:
-                    W = model.W
-                    found = {
-                        "norm": W.norm() / unit,
-                        "distance from closed form": (W - closed[step]).norm()
-                        / max(W.norm(), unit),
-                        "cosine with G": (W * G).sum() / (W.norm() * G.norm()),
-                        "loss": model.loss(phi, targets, alpha) / unit**2,
-                        **spread(model(phi)),
-                    }
-                    if alpha != 0:
-                        found["distance from G / alpha"] = (W - G / alpha).norm() / unit
-                    rows += [
-                        (r, beta, alpha, step, name, float(value))
-                        for name, value in found.items()
-                    ]
-                model = model.step(phi, targets, alpha)
-    return pd.DataFrame(rows, columns=["r", "beta", "alpha", "step", "quantity", "value"])
+    plain = path(prompt, prompt.values[:-1], s)
+    negatives = [
+        path(prompt, prompt.targets_less_negatives(r, beta), s).assign(r=r, beta=beta)
+        for r, beta in s.negatives
+    ]
+    return {"plain": plain, "negatives": pd.concat(negatives)}
 
 
-def negatives_growth(settings, point) -> pd.DataFrame:
-    """Columns: seed, r, beta, quantity, value: mean of ||G_beta||^2 over that of ||G||^2.
+def path(prompt: Prompt, targets: Tensor, settings) -> pd.DataFrame:
+    """What t calls of DualModel.step make of W on targets (N, d_v), a row an alpha and step.
 
-    Quantities: "measured" over `draws` of W_V ~ N(0, 1 / width), its "standard error" (of a
-    ratio of means, by linearisation), "predicted" from `representation.negatives_growth`, and
-    "break-even beta" 2 b / c.
+    Norms are in units of ||G|| of the plain loss, G = (1 / D) sum_i v_i phi_i^T, so that none
+    depends on the scale of phi; the limit and the cosine are those of the targets' own G.
     """
+    s, rows = settings, []
+    phi, D = prompt.phi[: s.N], prompt.D  # (N, N + 2)
+    unit = (prompt.values[:-1].mT @ phi / D).norm()
+    G = targets.mT @ phi / D  # (d_v, N + 2)
+    start = DualModel.start(prompt.phi[s.N : s.N + 1], prompt.values[-1:], D)
+    for alpha in s.alphas:
+        closed = representation.repeated_steps(start.W, G, alpha, s.recorded[-1])
+        model = start
+        for step in range(s.recorded[-1] + 1):
+            if step in s.recorded:
+                W, limit = model.W, torch.nan if alpha == 0 else (G / alpha)
+                found = {
+                    "norm": W.norm() / unit,
+                    "closed_form_distance": (W - closed[step]).norm() / max(W.norm(), unit),
+                    "limit_distance": (W - limit).norm() / unit,
+                    "cosine": (W * G).sum() / (W.norm() * G.norm()),
+                    "loss": model.loss(phi, targets, alpha) / unit**2,
+                    **spread(model(phi)),
+                }
+                numbers = {name: float(value) for name, value in found.items()}
+                rows.append({"alpha": alpha, "step": step} | numbers)
+            model = model.step(phi, targets, alpha)
+    return pd.DataFrame(rows)
+
+
+# --- how fast W grows with negatives
+
+
+def negatives_growth(settings, point) -> dict[str, pd.DataFrame]:
+    """The mean square of one step's direction with negatives, relative to that without."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     prompt = random_prompt(s, generator)
     h, phi = prompt.h[:-1], prompt.phi[: s.N]  # (N, width), (N, N + 2)
-    W_V = (
-        torch.randn(s.draws, s.head_size, s.width, generator=generator, dtype=torch.float64)
-        / s.width**0.5
-    )
-    values = h @ W_V.mT  # (draws, N, d_v)
+    draws = torch.randn(s.draws, s.head_size, s.width, generator=generator, dtype=torch.float64)
+    values = h @ (draws / s.width**0.5).mT  # (draws, N, d_v): W_V ~ N(0, 1 / width)
     plain = (values.mT @ phi).square().sum((-2, -1))  # (draws,)
-    rows = []
+    growth, break_even = [], []
     for r in s.r:
         negatives = prompt.negatives(r)
         a, b, c = representation.negatives_growth(h @ h.T, phi @ phi.T, negatives[0])
+        break_even.append((r, (2 * b / c).item()))
         for beta in s.betas:
             targets = values_less_negatives(values, negatives, beta)[:, 0]  # (draws, N, d_v)
             changed = (targets.mT @ phi).square().sum((-2, -1))  # (draws,)
+            # A ratio of means, its standard error by linearisation.
             ratio = changed.mean() / plain.mean()
             error = (changed - ratio * plain).std() / plain.mean() / s.draws**0.5
-            rows += [
-                (r, beta, "measured", ratio.item()),
-                (r, beta, "standard error", error.item()),
-                (r, beta, "predicted", ((a - 2 * beta * b + beta**2 * c) / a).item()),
-                (r, beta, "break-even beta", (2 * b / c).item()),
-            ]
-    return pd.DataFrame(rows, columns=["r", "beta", "quantity", "value"])
+            predicted = (a - 2 * beta * b + beta**2 * c) / a
+            growth.append((r, beta, ratio.item(), error.item(), predicted.item()))
+    columns = ["r", "beta", "measured", "standard_error", "predicted"]
+    return {
+        "growth": pd.DataFrame(growth, columns=columns),
+        "break_even": pd.DataFrame(break_even, columns=["r", "break_even_beta"]),
+    }
 
 
-def learned_targets(settings, point) -> pd.DataFrame:
-    """Columns: targets, negatives, seed, step, quantity, value.
+# --- targets that learn
 
-    Quantities: "alignment" tr(U M W^T) over the largest singular value of M, at most 1; the
-    measures of `spread` of the outputs W phi(k_i), i <= N.
-    """
+
+def learned_targets(settings, point) -> dict[str, pd.DataFrame]:
+    """Ascent on the alignment, with the measures of `spread` of the outputs W phi(k_i)."""
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     prompt = random_prompt(s, generator)
     h, phi = prompt.h[:-1], prompt.phi[: s.N]  # (N, width), (N, N + 2)
-    if point["negatives"] == "all":
+    if point["centred"]:
         h = h - h.mean(0)  # the values of r = N, beta = 1: U (h_i - mean h)
     M = h.T @ phi  # (width, N + 2)
     top = torch.linalg.svdvals(M)[0]
@@ -179,10 +166,10 @@ def learned_targets(settings, point) -> pd.DataFrame:
     W = torch.randn(s.head_size, phi.shape[-1], generator=generator, dtype=torch.float64)
     learn = point["targets"] == "learned"
     start, rate = (U / U.norm(), W / W.norm()), s.rate / top.item()
-    path = representation.align_two_views(*start, M, rate, s.recorded[-1], learn_targets=learn)
+    steps = representation.align_two_views(*start, M, rate, s.recorded[-1], learn_targets=learn)
     rows = []
-    for step, (U, W) in enumerate(path):
+    for step, (U, W) in enumerate(steps):
         if step in s.recorded:
-            found = {"alignment": ((U @ M) * W).sum() / top, **spread(phi @ W.T)}
-            rows += [(step, name, float(value)) for name, value in found.items()]
-    return pd.DataFrame(rows, columns=["step", "quantity", "value"])
+            alignment = (((U @ M) * W).sum() / top).item()
+            rows.append({"step": step, "alignment": alignment} | spread(phi @ W.T))
+    return {"paths": pd.DataFrame(rows)}

@@ -1,140 +1,181 @@
 """Checks of the chapter *Does it help?*, and the paired differences they and the chapters speak
 of."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from iclbook.claim import Outcome, at_most
+from iclbook.statistics import t_interval
+from studies.dual.modified.tables import layers
 
 EXACT = 1e-20  # relative squared error of a dual model that has taken all its steps, in float64
 STARTED = 1e-6  # its error one step earlier must be above this, or the comparison shows nothing
+ALIKE = 0.25  # a layer's last loss on test prompts may differ by this share from its final loss
 FAMILIES = ("regularised", "augmented", "negative")
+CONDITION = ("task", "inputs", "noise")
+SETTING = ("family", "setting", "alpha", "r", "beta", "view", "c")
 
 
-def gains(table: pd.DataFrame, level: float = 0.95, simultaneous: bool = False) -> pd.DataFrame:
-    """Relative gain of each setting over plain, paired by seed: family, setting, mean, low,
-    high, seeds.
+def conditions(result) -> dict[tuple, "Result"]:  # noqa: F821
+    """{(task, inputs, noise): the result under that condition}, as the tables name them."""
+    names = [name for name in CONDITION if name in next(iter(result.tables.values()))]
+    if not names:
+        return {(): result}
+    every = layers(result, "ends")[names].drop_duplicates()
+    found = {}
+    for key in every.itertuples(index=False, name=None):
+        tables = {
+            name: table[(table[names] == key).all(axis=1)].drop(columns=names)
+            for name, table in result.tables.items()
+        }
+        found[key] = dataclasses.replace(result, tables=tables)
+    return found
+
+
+def gains(
+    result, families=None, level: float = 0.95, simultaneous: bool = False
+) -> pd.DataFrame:
+    """Relative gain of each setting over plain, paired by seed: family, setting, strengths,
+    mean, low, high, seeds. families: all but plain, unless some are named.
 
     A seed's gain is 1 - (mean final loss over its starts) / (that of plain). low, high: a t
-    interval over seeds, at `level` for each setting or, Bonferroni, for all settings of the
-    table together.
+    interval over seeds, at `level` for each setting or, Bonferroni, for all of them together.
     """
-    final = table[table["quantity"] == "final loss"]
-    per_seed = (
-        final.groupby(["family", "setting", "seed"], sort=False)["value"].mean().unstack("seed")
-    )
-    gain = 1 - per_seed.drop(index="plain", level="family") / per_seed.loc[("plain", "plain")]
-    count = gain.shape[1]
-    tail = (1 - level) / 2 / (len(gain) if simultaneous else 1)
-    half = stdtrit(count - 1, 1 - tail) * gain.sem(axis=1, skipna=False)
-    mean = gain.mean(axis=1, skipna=False)
-    found = pd.DataFrame(
-        {"mean": mean, "low": mean - half, "high": mean + half, "seeds": count}
-    )
-    return found.reset_index()
+    ends = layers(result, "ends")
+    names = [name for name in SETTING if name in ends]
+    groups = ends.groupby([*names, "seed"], sort=False, dropna=False)["final_loss"]
+    # A seed of which a start is NaN is NaN, and so is the whole interval of its setting.
+    loss = groups.mean().where(groups.count() == groups.size()).reset_index()
+    is_plain = loss["family"] == "plain"
+    plain = loss[is_plain].set_index("seed")["final_loss"]
+    wanted = ~is_plain if families is None else loss["family"].isin(families)
+    settings = loss[wanted].groupby(names, sort=False, dropna=False)
+    level = 1 - (1 - level) / (settings.ngroups if simultaneous else 1)
+    rows = []
+    for key, part in settings:
+        gain = 1 - part.set_index("seed")["final_loss"].reindex(plain.index) / plain
+        rows.append((*key, *t_interval(gain, level), len(gain)))
+    return pd.DataFrame(rows, columns=[*names, "mean", "low", "high", "seeds"])
 
 
-def improves(table: pd.DataFrame, families: tuple[str, ...], threshold: float) -> Outcome:
+def was_trained(result) -> bool:
+    """Whether the curves end, on their own prompts, at about what the final losses say."""
+    alike = []
+    for name, curves in result.tables.items():
+        if name.endswith("curves"):
+            last = curves[curves["step"] == result.settings.steps]
+            ends = result[name.replace("curves", "ends")]
+            both = ends.merge(last, on=[key for key in ends if key in last], how="left")
+            alike.append((both["loss"] / both["final_loss"] - 1).abs() <= ALIKE)
+    return bool(pd.concat(alike).all() and min(map(len, alike)) > 0)
+
+
+def improves(result, families, threshold: float) -> Outcome:
     """Reproduced where some setting's gain is surely at least `threshold`; partly where some
     setting surely changes the loss, in whatever direction. Intervals hold for all settings of
     `families` together."""
-    found = gains(table[table["family"].isin((*families, "plain"))], simultaneous=True)
+    found = gains(result, families, simultaneous=True)
     best = found["low"].max(skipna=False)
+    complete = set(found["family"]) == set(families) and was_trained(result)
+    if not complete or pd.isna(best):
+        return Outcome("not reproduced", float(best))
     if best >= threshold:
         return Outcome("reproduced", float(best))
     changed = ((found["low"] > 0) | (found["high"] < 0)).any()
     return Outcome("partly" if changed else "not reproduced", float(best))
 
 
-def dual_error(table: pd.DataFrame, threshold: float = EXACT) -> Outcome:
+def improvement(results, threshold, families: list[str]) -> Outcome:
+    """What `improves` says of the claim's one experiment."""
+    (result,) = results.values()
+    return improves(result, families, threshold)
+
+
+def dual_error(result, threshold: float = EXACT) -> Outcome:
     """Largest error of the dual models after their last step, or after one full step; before it
     they must have one."""
-    steps = table[table["quantity"] == "dual error"]
-    last = steps["step"].max()
-    after = pd.concat(
-        [steps[steps["step"] == last], table[table["quantity"] == "one step error"]]
-    )
-    outcome = at_most(after["value"].max(skipna=False), threshold)
-    before = steps[steps["step"] == last - 1]["value"].min(skipna=False)
-    return outcome if before > STARTED else Outcome("not reproduced", outcome.measured)
+    steps, ends, N = layers(result, "steps"), layers(result, "ends"), result.settings.N
+    after, before = (steps.loc[steps["step"] == step, "error"] for step in (N, N - 1))
+    errors = [after]
+    if "one_step_error" in ends:
+        drawn = (ends["start"] == "drawn") & (ends["family"] != "linear_attention")
+        errors.append(ends.loc[drawn, "one_step_error"])
+    outcome = at_most(pd.concat(errors).max(skipna=False), threshold)
+    whole = {len(part) for part in (before, *errors)} == {len(steps) / (N + 1)}
+    families = {*FAMILIES, "plain"} & set(ends["family"])
+    complete = whole and families <= set(steps["family"])
+    if complete and before.min(skipna=False) > STARTED:
+        return outcome
+    return Outcome("not reproduced", outcome.measured)
 
 
-def fig3_equivalence_linear(tables, threshold) -> Outcome:
-    table = tables["ren2024/fig3-trained"]
-    outcome = dual_error(table, threshold)
-    complete = {*FAMILIES, "plain"} <= set(table[table["quantity"] == "dual error"]["family"])
-    return outcome if complete else Outcome("not reproduced", outcome.measured)
+def fig3_equivalence_linear(results, threshold) -> Outcome:
+    """Largest error of the dual models that have taken all their steps."""
+    return dual_error(results["ren2024/fig3-trained"], threshold)
 
 
-def fig3_regularised(tables, threshold) -> Outcome:
-    return improves(tables["ren2024/fig3-trained"], ("regularised",), threshold)
+def by_sign(result) -> pd.DataFrame:
+    """The ends of all layers, with the sign of the score scale that each ended with."""
+    ends = layers(result, "ends")
+    return ends.assign(sign=np.where(ends["score_scale"] > 0, "+", "-"))
 
 
-def fig3_augmented(tables, threshold) -> Outcome:
-    return improves(tables["ren2024/fig3-trained"], ("augmented",), threshold)
-
-
-def fig3_negative(tables, threshold) -> Outcome:
-    return improves(tables["ren2024/fig3-trained"], ("negative",), threshold)
-
-
-def regularised_with_a_common_part(tables, threshold) -> Outcome:
-    return improves(tables["ren2024/preferred-trained"], ("regularised",), threshold)
-
-
-def by_sign(table: pd.DataFrame) -> pd.DataFrame:
-    """Final losses with the sign of the score scale that each layer ended with: adds columns
-    "sign" and "loss"."""
-    keys = ["family", "setting", "seed", "start"]
-    wide = table[table["quantity"].isin(["final loss", "score scale", "value scale"])]
-    wide = wide.pivot(index=keys, columns="quantity", values="value").reset_index()
-    wide["sign"] = (wide["score scale"] > 0).map({True: "+", False: "-"})
-    return wide.rename(columns={"final loss": "loss"})
-
-
-def plain_has_two_solutions(tables, threshold) -> Outcome:
+def plain_has_two_solutions(results, threshold) -> Outcome:
     """Largest loss ratio, negative over positive score scale, of seeds whose starts found both;
     at least three must."""
-    plain = by_sign(tables["ren2024/fig3-trained"]).query("family == 'plain'")
-    ratio = plain.pivot_table(
-        index="seed", columns="sign", values="loss", aggfunc="mean"
-    ).reindex(columns=["-", "+"])
-    found = (ratio["-"] / ratio["+"]).dropna()
+    result = results["ren2024/fig3-trained"]
+    plain = by_sign(result).query("family == 'plain'")
+    mean = plain.groupby(["seed", "sign"])["final_loss"].mean().unstack()
+    mean = mean.reindex(columns=["-", "+"])
+    found = (mean["-"] / mean["+"]).dropna()
     outcome = at_most(found.max(), threshold)
-    enough = len(found) >= 3 and plain["loss"].notna().all()
-    return outcome if enough else Outcome("not reproduced", outcome.measured)
+    known = plain[["final_loss", "score_scale"]].notna().all(axis=None)
+    if len(found) >= 3 and known and was_trained(result):
+        return outcome
+    return Outcome("not reproduced", outcome.measured)
 
 
-def two_number_ratios(
-    trained: pd.DataFrame, optimum: pd.DataFrame, task: str, N: int = 15
-) -> pd.DataFrame:
+def under(table: pd.DataFrame, task: str, N: int = 15, inputs="uniform", noise=0.0):
+    """The rows of one condition, its columns left out."""
+    condition = {"task": task, "N": N, "inputs": inputs, "noise": noise}
+    rows = (table[list(condition)] == list(condition.values())).all(axis=1)
+    return table[rows].drop(columns=list(condition))
+
+
+def optima(optimum, task: str, **condition) -> pd.DataFrame:
+    """The best of two numbers, means over seeds, of plain weights (r and beta NaN) and of those
+    with negatives: r, beta, sign and the measures."""
+    plain, negative = (
+        under(optimum[name], task, **condition) for name in ("positive", "negative")
+    )
+    plain = plain[plain["weights"] == "plain"].drop(columns="weights")
+    best = pd.concat([plain.assign(r=np.nan, beta=np.nan), negative])
+    groups = best.groupby(["r", "beta", "sign"], sort=False, dropna=False)
+    return groups[["loss", "score_scale", "value_scale"]].mean().reset_index()
+
+
+def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     """Trained loss over the best of two numbers of the same sign, for plain, regularised and
-    negative settings.
+    negative settings: family, setting, sign, loss, optimum, ratio; losses are means over seeds.
 
-    Columns: family, setting, sign, loss, optimum, ratio; losses are means over seeds. The
-    setting in `optimum` is found by (r, beta); regularisation has no optimum of its own, since
-    the query's own value is 0.
+    Regularisation has plain's optimum, since the query's own value is 0 there.
     """
-    found = by_sign(trained)
+    found = by_sign(result)
     found = found[found["family"].isin(["plain", "regularised", "negative"])]
-    found = (
-        found.groupby(["family", "setting", "sign"], sort=False)["loss"].mean().reset_index()
-    )
-    best = optimum[(optimum["task"] == task) & (optimum["N"] == N) & (optimum["inputs"] == "uniform")
-                   & (optimum["noise"] == 0) & (optimum["quantity"] == "loss")]  # fmt: skip
-    best = best.groupby(["family", "r", "beta", "sign"])["value"].mean()
-    known = {("plain", sign): best.get(("plain", 0, 0.0, sign)) for sign in "+-"}
-    for _, r, beta, sign in best.loc[["negative"]].index:
-        known[f"r = {r}, β = {beta:g}", sign] = best["negative", r, beta, sign]
-    name = found["setting"].where(found["family"] == "negative", "plain")
-    found["optimum"] = [known.get(key) for key in zip(name, found["sign"])]
-    found["ratio"] = found["loss"] / found["optimum"].astype(float)
-    return found
+    keys = ["family", "setting", "r", "beta", "sign"]
+    groups = found.groupby(keys, sort=False, dropna=False)
+    found = groups["final_loss"].mean().rename("loss").reset_index()
+    best = optima(optimum, task, N=result.settings.N).rename(columns={"loss": "optimum"})
+    best = best.drop(columns=["score_scale", "value_scale"])
+    found = found.merge(best, on=["r", "beta", "sign"], how="left")
+    return found.drop(columns=["r", "beta"]).assign(ratio=found["loss"] / found["optimum"])
 
 
-def two_numbers_suffice(tables, threshold) -> Outcome:
+def two_numbers_suffice(results, threshold) -> Outcome:
     """Largest |trained loss / two-number optimum of that sign - 1| on the linear task."""
-    ratios = two_number_ratios(
-        tables["ren2024/fig3-trained"], tables["ren2024/two-numbers"], "linear"
-    )
-    return at_most((ratios["ratio"] - 1).abs().max(skipna=False), threshold)
+    result, optimum = results["ren2024/fig3-trained"], results["ren2024/two-numbers"]
+    ratios = two_number_ratios(result, optimum, "linear")
+    outcome = at_most((ratios["ratio"] - 1).abs().max(skipna=False), threshold)
+    return outcome if was_trained(result) else Outcome("not reproduced", outcome.measured)

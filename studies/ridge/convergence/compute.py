@@ -169,21 +169,26 @@ def thm1_rates(settings, point) -> dict[str, pd.DataFrame]:
 
 
 def thm1_constants(settings, point) -> dict[str, pd.DataFrame]:
-    """The constants of the theory before any training."""
+    """The constants of the theory before any training.
+
+    Singular values are known to about 1e-16 b_0. Where sqrt(zeta_0) is below 1e-14 b_0,
+    rounding decides it, and what is divided by it is NaN.
+    """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     sizes = s.N, s.K, s.d, s.m, s.tau
     dictionary = sample_dictionary(*sizes, generator=generator, tokens=point["tokens"])
     loss = PopulationLoss.of(dictionary)
     rule = TheoryRule.at(MultiHeadAttention(dictionary, point["H"], generator=generator), loss)
+    told = rule.zeta**0.5 > 1e-14 * rule.b
     found = {
         "zeta_0": rule.zeta,
         "b_0": rule.b,
-        "kappa": rule.b**2 / rule.zeta,
-        "gamma": rule.gamma,
-        "rate_Q": rule.rate_Q,
+        "kappa": rule.b**2 / rule.zeta if told else math.nan,
+        "gamma": rule.gamma if told else math.nan,
+        "rate_Q": rule.rate_Q if told else math.nan,
         "rate_w": rule.rate_w,
-        "decrease": rule.decrease,
+        "decrease": rule.decrease if told else math.nan,
     }
     return {"constants": pd.DataFrame([found])}
 

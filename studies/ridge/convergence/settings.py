@@ -109,6 +109,7 @@ class Thm1Constants(Settings):
 
 CHAPTER = "ridge/convergence"
 FIVE, TEN = tuple(range(5)), tuple(range(10))
+VAIN = "NaN where float64 does not tell zeta_0 from 0"
 
 INEQUALITIES = (
     *("zero-sum vectors", "softmax, first derivative", "softmax, second derivative"),
@@ -159,8 +160,8 @@ EXPERIMENTS = (
                         "the closed form of the whole curve", rtol=1e-2, atol=1e-24
                     ),
                 },
-                # The last step is the one at which the excess passes the target.
-                decided={"step": 0.005},
+                # The last step is where the excess passes the target: a few steps' tolerance.
+                decided={"step": 0.01},
                 ragged=True,
             ),
         },
@@ -198,8 +199,8 @@ EXPERIMENTS = (
                     "path_length": Measure("so far, in (Q, alpha)", rtol=1e-2),
                     "slowest": Measure("largest contraction of a step so far", rtol=1e-2),
                 },
-                # The last step is the one at which the excess passes the target.
-                decided={"step": 0.005},
+                # The last step is where the excess passes the target: a few steps' tolerance.
+                decided={"step": 0.01},
                 ragged=True,
             ),
         },
@@ -244,18 +245,19 @@ EXPERIMENTS = (
             "constants": Table(
                 keys=("tokens", "H", "seed"),
                 measures={
-                    "zeta_0": Measure("of the start", rtol=1e-4),
+                    # From singular values, each known to about 1e-16 b_0.
+                    "zeta_0": Measure("of the start", rtol=1e-4, atol=1e-26, scale="b_0"),
                     "b_0": Measure("of the start", rtol=1e-4),
-                    "kappa": Measure("b_0^2 / zeta_0", rtol=1e-4),
-                    "gamma": Measure("the smallest that the proof allows", rtol=1e-4),
-                    "rate_Q": Measure("eta_Q", rtol=1e-4, atol=0),
+                    "kappa": Measure(f"b_0^2 / zeta_0; {VAIN}", rtol=1e-4, missing=True),
+                    "gamma": Measure(f"the smallest allowed; {VAIN}", rtol=1e-4, missing=True),
+                    "rate_Q": Measure(f"eta_Q; {VAIN}", rtol=1e-4, atol=0, missing=True),
                     "rate_w": Measure("eta_w", rtol=1e-4),
-                    "decrease": Measure("eta mu", rtol=1e-4, atol=0),
+                    "decrease": Measure(f"eta mu; {VAIN}", rtol=1e-4, atol=0, missing=True),
                 },
             ),
         },
         full=Thm1Constants(seeds=FIVE),
         quick=Thm1Constants(N=10, K=40, d=30, m=8, heads=(10, 24, 100)),
-        verify=dict(seeds=(0,), tokens=("unit",), heads=(64,)),
+        verify=dict(seeds=(0,)),
     ),
 )

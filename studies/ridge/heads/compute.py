@@ -1,5 +1,4 @@
-"""What heads buy, measured: one head against its lower bound, explicit heads, and how well
-random heads span."""
+"""What heads buy, measured: one head and its lower bound, explicit heads, random heads."""
 
 import math
 from dataclasses import replace
@@ -17,8 +16,10 @@ from iclbook.training import log_steps
 
 
 def one_head(settings, point) -> dict[str, pd.DataFrame]:
-    """Train one head until its rate has fallen; beside it the lower bound and, for K <= d, the
-    head that attains it."""
+    """Train one head until its rate has fallen.
+
+    Beside it the lower bound and, for K <= d, the head that attains it.
+    """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
     dictionary = sample_dictionary(s.N, point["K"], s.d, s.m, s.tau, generator=generator)
@@ -66,8 +67,10 @@ def one_head(settings, point) -> dict[str, pd.DataFrame]:
 
 
 def two_heads(settings, point) -> dict[str, pd.DataFrame]:
-    """The explicit one- and two-head models at several K, and the rank of the table's
-    derivative at random Q and w."""
+    """Explicit one- and two-head models at several K.
+
+    And the rank of the table's derivative at random Q and w.
+    """
     s, construction, count = settings, [], []
     generator = torch.Generator().manual_seed(point["seed"])
     for K in s.K:
@@ -103,8 +106,7 @@ def two_heads(settings, point) -> dict[str, pd.DataFrame]:
 def prop1(settings, point) -> dict[str, pd.DataFrame]:
     """Ranks and singular values of the worst of the K matrices B_k.
 
-    Draw 0 holds H = 1..2N, the first H heads of one draw; the other draws hold H = N and 2N, at
-    beta = 1.
+    Draw 0 holds every H, the first H heads of one draw; the others hold N and 2N, at beta = 1.
     """
     s, rows = settings, []
     generator = torch.Generator().manual_seed(point["seed"])
@@ -117,7 +119,7 @@ def prop1(settings, point) -> dict[str, pd.DataFrame]:
             model = MultiHeadAttention(dictionary, 2 * s.N, generator=generator, beta=beta)
             with torch.no_grad():
                 B = heads.head_matrices(model.attention(), covariance)  # (K, N, 2N)
-            for H in range(1, 2 * s.N + 1) if draw == 0 else (s.N, 2 * s.N):
+            for H in s.heads if draw == 0 else (s.N, 2 * s.N):
                 values = torch.linalg.svdvals(B[:, :, :H])  # (K, min(N, H))
                 rank = heads.numerical_rank(values, (s.N, H)).min().item()
                 rows.append((beta, H, draw, rank, values[:, -1].min().item()))
@@ -125,8 +127,10 @@ def prop1(settings, point) -> dict[str, pd.DataFrame]:
 
 
 def altered(tokens: torch.Tensor, kind: str) -> torch.Tensor:
-    """Tokens (d, K) of another kind, made of drawn ones: see `Prop1`. Raises InputError for an
-    unknown kind."""
+    """Tokens (d, K) of another kind, made of drawn ones: see `Prop1`.
+
+    Raises InputError for an unknown kind.
+    """
     if kind in ("unit", "gaussian"):
         return tokens
     if kind == "signs":

@@ -8,8 +8,7 @@ from iclbook.experiment import Experiment, Measure, Settings, Table
 
 @dataclass(frozen=True, kw_only=True)
 class OneHead(Settings):
-    """One head, trained from several starts, beside the lower bound of two non-negative fits a
-    token.
+    """One head, trained from several starts, beside the bound of two non-negative fits a token.
 
     w_start: "zero" is the paper's w^(0) = 0; "best fit" gives w the signs and sizes of the
     bound (ours). Adam starts at `rate`; the loss is looked at every `check` steps. The rate is
@@ -40,8 +39,10 @@ class OneHead(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoHeads(Settings):
-    """Explicit heads at N, d, m and the sizes K <= d; the rank of the table's derivative at the
-    `count` sizes."""
+    """Explicit heads at N, d, m and the sizes K <= d.
+
+    The rank of the table's derivative at the `count` sizes.
+    """
 
     N: int = 30
     K: tuple[int, ...] = (30, 60, 90, 100)
@@ -56,8 +57,7 @@ class TwoHeads(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Prop1(Settings):
-    """Singular values of every B_k at random initialisation, for H = 1..2N heads and for many
-    draws of Q.
+    """Singular values of every B_k at random initialisation, for H = 1..2N and many draws of Q.
 
     tokens: "unit" Gaussian directions; "signs" entries +-1/sqrt(d); "equal" unit, the second a
     copy of the first; "gaussian" raw standard Gaussian. Every kind is drawn with beta = 1, unit
@@ -72,6 +72,16 @@ class Prop1(Settings):
     tokens: tuple[str, ...] = ("unit", "signs", "equal", "gaussian")
     betas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
     draws: int = 100
+
+    @property
+    def heads(self) -> range:
+        """Every number of heads H."""
+        return range(1, 2 * self.N + 1)
+
+    @property
+    def numbers(self) -> range:
+        """The draws' numbers."""
+        return range(self.draws)
 
     def points(self) -> list[dict]:
         return [
@@ -161,6 +171,7 @@ EXPERIMENTS = (
         tables={
             "spans": Table(
                 keys=("tokens", "seed", "beta", "H", "draw"),
+                levels={"H": "heads", "draw": "numbers"},
                 measures={
                     # A singular value at the cut may fall on either side of it.
                     "rank": Measure("numerical rank of the worst B_k, float64", atol=1),

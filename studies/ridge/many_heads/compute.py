@@ -18,8 +18,7 @@ from iclbook.training import log_steps
 
 def fig4(settings, point) -> dict[str, pd.DataFrame]:
     """Train one head count on the population loss; see `Fig4` for its steps."""
-    s, H = settings, point["H"]
-    steps = min(s.steps, max(s.min_steps, s.head_steps // H))
+    s, steps = settings, settings.steps_of(point["H"])
     exact, model, loss = start(s, point, s.dtype, point["tokens"])
     population = PopulationLoss.of(exact)
     run = train(model, loss, make_optimizer(model, "adam", s.rate), steps, at=log_steps(steps))

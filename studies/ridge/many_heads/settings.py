@@ -11,7 +11,7 @@ class Fig4(Settings):
     """One-layer models of many head counts, trained alike on the population loss.
 
     H heads take `head_steps` / H steps, but at least `min_steps` and at most `steps`: a step
-    costs in proportion to H.
+    costs in proportion to H. The largest head count is the one said to be unstable.
     """
 
     N: int = 30
@@ -26,6 +26,10 @@ class Fig4(Settings):
     head_steps: int = 640_000
     tokens: tuple[str, ...] = ("unit", "gaussian")
     dtype: str = "float32"
+
+    def steps_of(self, H: int) -> int:
+        """The steps that a model of H heads takes."""
+        return min(self.steps, max(self.min_steps, self.head_steps // H))
 
     def points(self) -> list[dict]:
         sweep = product(self.tokens, self.seeds, self.H)
@@ -97,6 +101,12 @@ class Fig4Stall(Settings):
     blur: float = 0.01
     steps: int = 20_000
     dtype: str = "float32"
+
+    @property
+    def solvable(self) -> tuple[int, int]:
+        """(K, H) of the case that starts near a solution, so that capacity is no question."""
+        ((K, (H,)),) = (sizes for name, *sizes in self.cases if name == "near the solution")
+        return K, H
 
     def points(self) -> list[dict]:
         grids = (product((case,), (K,), H, self.seeds) for case, K, H in self.cases)

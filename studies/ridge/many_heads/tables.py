@@ -5,55 +5,66 @@ import math
 import pandas as pd
 
 from iclbook.claim import Outcome, at_least
+from iclbook.statistics import paired_ratio
 
-MANY = 400  # the head count said to be unstable
 # A curve that falls by less than this share over the last half of its steps stands still,
 # unless it is below `REACHED`: then it has arrived.
 STALLED, REACHED = 0.1, 1e-3
+CELL = ["optimizer", "loss", "dtype", "H", "rate", "seed"]  # what names a run of the map
+UNSTABLE = 10  # a run whose loss climbs to this many times its lowest value before
 NOISE = 1e-5  # below this a rise is the jitter of Adam and of float32
 
 
-def curves_of(result, *keys: str) -> dict[tuple, pd.Series]:
-    """{values of the keys: excess loss by step} of every run."""
-    rows = result["curves"].sort_values("step", kind="stable")
-    return {key: run.set_index("step")["excess_loss"] for key, run in rows.groupby(list(keys))}
-
-
-def fall(curve: pd.Series) -> float:
-    """The share by which a curve falls over the last half of its steps."""
-    half = curve[curve.index <= curve.index[-1] / 2].iloc[-1]
-    return 1 - curve.iloc[-1] / half
-
-
-def stalls(curve: pd.Series) -> bool:
-    """Whether a curve that once fell stands still above the minimum."""
-    fell = curve.iloc[-1] < curve.iloc[0]
-    return bool(fell and fall(curve) < STALLED and curve.iloc[-1] > REACHED)
-
-
-def same_start(runs: dict[tuple, pd.Series]) -> bool:
-    """Whether all head counts (the last key) start from one loss: that of w = 0."""
-    first = pd.Series({key: curve.iloc[0] for key, curve in runs.items()}).unstack()
-    return bool((first.max(axis=1) <= first.min(axis=1) * (1 + 1e-3)).all())
-
-
 def instability(curve: pd.Series) -> float:
-    """The largest ratio of a loss to the lowest before it; infinite once a loss is. Below
-    `NOISE` counts as `NOISE`."""
+    """The largest ratio of a loss to the lowest before it; infinite once a loss is, NaN where
+    one is. Below `NOISE` counts as `NOISE`."""
+    if curve.isna().any():
+        return math.nan
     kept = curve.clip(lower=NOISE)
-    if not kept.map(math.isfinite).all():
-        return math.inf
-    return float((kept / kept.cummin()).max())
+    return math.inf if math.isinf(kept.max()) else float((kept / kept.cummin()).max())
+
+
+def fates(result, *keys: str) -> pd.DataFrame:
+    """What became of every run, one row a value of the keys.
+
+    steps: taken; start, half, end: the excess loss there; fall: the share of it that the last
+    half took away; stalls: whether a curve that once fell stands still above the minimum.
+    """
+    rows = []
+    for key, run in result["curves"].sort_values("step").groupby(list(keys)):
+        curve = run.set_index("step")["excess_loss"]
+        steps, half = curve.index[-1], curve[curve.index <= curve.index[-1] / 2].iloc[-1]
+        rows.append((*key, steps, curve.iloc[0], half, curve.iloc[-1], instability(curve)))
+    columns = [*keys, "steps", "start", "half", "end", "instability"]
+    found = pd.DataFrame(rows, columns=columns)
+    found["fall"] = 1 - found["end"] / found["half"]
+    fell = found["end"] < found["start"]
+    found["stalls"] = fell & (found["fall"] < STALLED) & (found["end"] > REACHED)
+    return found
+
+
+def map_fates(result) -> pd.DataFrame:
+    """The `fates` of the map, with the two products that should decide about stability."""
+    runs = fates(result, *CELL)
+    runs = runs.merge(result["curvatures"], on=CELL, how="left", validate="1:1")
+    runs["rate x H"] = runs["rate"] * runs["H"]
+    runs["rate x curvature"] = runs["rate"] * runs["curvature"]
+    return runs
+
+
+def same_start(runs: pd.DataFrame, *keys: str) -> bool:
+    """Whether all head counts start from one loss, that of w = 0, for each value of the
+    keys."""
+    start = runs.groupby(list(keys))["start"].agg(["min", "max"])
+    return bool(len(start) and (start["max"] <= start["min"] * (1 + 1e-3)).all())
 
 
 def fig4_small_h_stalls(results, threshold) -> Outcome:
     """Share of the runs with H < N that stand still above the minimum; partly, where some
     do."""
     result = results["yang2024/fig4"]
-    few = result.settings.N
-    runs = curves_of(result, "tokens", "seed", "H")
-    stalled = [stalls(curve) for (*_, H), curve in runs.items() if few > H]
-    share = float(sum(stalled) / len(stalled)) if stalled else math.nan
+    runs = fates(result, "tokens", "seed", "H")
+    share = runs.loc[runs["H"] < result.settings.N, "stalls"].astype(float).mean()
     if 0 < share < threshold:
         return Outcome("partly", share)
     return at_least(share, threshold)
@@ -65,65 +76,91 @@ def fig4_h_equals_n_converges(results, threshold) -> Outcome:
     Partly, where only one of both holds.
     """
     result = results["yang2024/fig4"]
-    N, runs = result.settings.N, curves_of(result, "tokens", "seed", "H")
-    runs = {key: curve for key, curve in runs.items() if key[-1] >= N}
-    common = max(set.intersection(*(set(curve.index) for curve in runs.values())))
-    # Rows (tokens, seed), columns H.
-    at = pd.Series({key: curve[common] for key, curve in runs.items()}).unstack()
+    N, curves = result.settings.N, result["curves"]
+    many = curves[curves["H"] >= N]
+    # Rows (step, tokens, seed), columns H; a step that some run does not have is NaN.
+    wide = many.pivot(index=["step", "tokens", "seed"], columns="H", values="excess_loss")
+    whole = wide.notna().all(axis=1).groupby("step").all()
+    at = wide.loc[whole[whole].index.max()]
     share = float((at.diff(axis=1).iloc[:, 1:] < 0).mean(axis=None))
-    falling = not any(stalls(curve) for key, curve in runs.items() if key[-1] == N)
+    equal = fates(result, "tokens", "seed", "H").query("H == @N")
+    falling = bool(len(equal) and not equal["stalls"].any())
     if falling != (share >= threshold):
         return Outcome("partly", share)
     return at_least(share, threshold)
 
 
 def fig4_large_h_diverges(results, threshold) -> Outcome:
-    """Largest instability of H = 400 at the paper's rate, over seeds and readings, where H = N
-    is stable there.
+    """Largest instability of the most heads at the paper's rate, over seeds and readings, where
+    H = N is stable there.
 
-    Partly, where H = 400 is unstable only at a rate of the map at which H = N is stable and
-    halves its loss.
+    Partly, where so many heads are unstable only at a rate of the map at which H = N is stable
+    and halves its loss.
     """
-    result, over_rates = results["yang2024/fig4"], results["yang2024/fig4-map"]
-    runs = curves_of(result, "tokens", "seed", "H")
-    worst = max(instability(curve) for key, curve in runs.items() if key[-1] == MANY)
-    few = max(instability(runs[key]) for key in runs if key[-1] == result.settings.N)
-    if not (few < threshold and same_start(runs)):
+    result, s = results["yang2024/fig4"], results["yang2024/fig4"].settings
+    runs = fates(result, "tokens", "seed", "H")
+    largest = runs.groupby("H")["instability"].agg(lambda each: each.max(skipna=False))
+    worst, few = largest[max(s.H)], largest[s.N]
+    if not (few < threshold and same_start(runs, "tokens", "seed")):
         return Outcome("not reproduced", worst)
     found = at_least(worst, threshold)
-    grid = curves_of(over_rates, "optimizer", "loss", "dtype", "rate", "seed", "H")
-    for key, curve in grid.items():
-        few = grid.get((*key[:-1], result.settings.N))
-        if found.verdict == "reproduced" or key[-1] != MANY or few is None:
-            continue
-        learns = few.iloc[-1] < few.iloc[0] / 2
-        if instability(curve) >= threshold > instability(few) and learns:
-            return Outcome("partly", worst)
-    return found
+    if found.verdict == "reproduced":
+        return found
+
+    cells = map_fates(results["yang2024/fig4-map"])
+    cells = cells.set_index([key for key in CELL if key != "H"])
+    many, few = (cells[cells["H"] == H] for H in (max(s.H), s.N))
+    few = few.reindex(many.index)  # the map need not hold H = N in every cell: NaN is no match
+    stable = (few["instability"] < threshold) & (few["end"] < few["start"] / 2)
+    apart = (many["instability"] >= threshold) & stable
+    return Outcome("partly" if apart.any() else "not reproduced", worst)
 
 
 def fig4_gd_rate_times_heads(results, threshold) -> Outcome:
     """Share of the map's gradient-descent runs that are unstable exactly where rate x curvature
     exceeds 2."""
-    result, keys = results["yang2024/fig4-map"], ["optimizer", "H", "rate", "seed"]
-    curvature = result["curvatures"].query("optimizer == 'gd'").set_index(keys)["curvature"]
-    agree = [
-        (instability(curve) >= 10) == (key[2] * curvature[key] > 2)
-        for key, curve in curves_of(result, *keys).items()
-        if key[0] == "gd"
-    ]
-    return at_least(sum(agree) / len(agree) if agree else math.nan, threshold)
+    runs = map_fates(results["yang2024/fig4-map"]).query("optimizer == 'gd'")
+    if runs[["instability", "rate x curvature"]].isna().any(axis=None):
+        return Outcome("not reproduced", math.nan)
+    agree = (runs["instability"] >= UNSTABLE) == (runs["rate x curvature"] > 2)
+    return at_least(agree.astype(float).mean(), threshold)
 
 
 def fig4_stall_is_optimisation(results, threshold) -> Outcome:
-    """Smallest ratio over seeds, two heads and K <= d: final excess loss from the paper's start
-    over that from near the explicit solution, under the same decaying rates.
+    """Smallest ratio over seeds, where few heads can represent the minimum: final excess loss
+    from the paper's start over that from near the explicit solution, under the same decaying
+    rates.
     """
     result = results["yang2024/fig4-stall"]
-    s, curves = result.settings, result["curves"]
-    last = curves[(curves["K"] <= s.d) & (curves["H"] == 2) & (curves["step"] == s.steps)]
-    end = last.pivot(index="seed", columns="case", values="excess_loss")
-    runs = curves_of(result, "case", "K", "seed", "H")
-    if not same_start({key: run for key, run in runs.items() if key[0] == "from zero"}):
+    s, runs = result.settings, fates(result, "case", "K", "H", "seed")
+    K, H = s.solvable
+    if s.d < K or not same_start(runs[runs["case"] == "from zero"], "K", "seed"):
         return Outcome("not reproduced", math.nan)
-    return at_least((end["from zero"] / end["near the solution"]).min(skipna=False), threshold)
+    runs["end"] = runs["end"].where(runs["steps"] == s.steps)  # no end, no ratio
+    ratio = from_start(runs[(runs["K"] == K) & (runs["H"] == H)])
+    return at_least(ratio.min(skipna=False), threshold)
+
+
+def few_at_end(result) -> pd.DataFrame:
+    """For each (K, H, case), medians over seeds at the end of training: excess loss, the best
+    that w alone can do while Q stays as drawn, share of tokens with both signs, share of signs
+    kept."""
+    by, found = ["K", "H", "case"], {}
+    for name in ("curves", "signs"):
+        rows = result[name]
+        found[name] = rows[rows["step"] == result.settings.steps].groupby(by)
+    curves, signs = found["curves"], found["signs"]
+    return pd.DataFrame(
+        {
+            "excess_loss": curves["excess_loss"].median(),
+            "frozen": result["frozen"].groupby(by)["excess_loss"].median(),
+            "both_signs": curves["both_signs"].median(),
+            "kept": signs["kept"].median(),
+        }
+    )
+
+
+def from_start(runs: pd.DataFrame) -> pd.Series:
+    """Final loss from zero over that from near the solution, for each seed; `fates` of one K
+    and H."""
+    return paired_ratio(runs, "case", "from zero", "near the solution", "end")

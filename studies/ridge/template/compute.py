@@ -25,9 +25,9 @@ from iclbook.training import log_steps
 
 
 def lemma4(settings, point) -> dict[str, pd.DataFrame]:
-    """Lemma 4's template against least squares on sigma points, and the ratios of its norm and
-    residual to the transformer's ridge. Sizes, noise and labels are drawn anew each time.
+    """Lemma 4's template against least squares on sigma points, on random instances.
 
+    And the ratios of its norm and residual to the transformer's ridge.
     The ratios are turned so that the paper's "underfits" (N < m) and "overfits" (N > m) both
     read as values of at least 1; there is none for N = m.
     """
@@ -119,8 +119,7 @@ def fig3_trained(settings, point) -> dict[str, pd.DataFrame]:
 
 
 def fig3_penalties(settings, point) -> dict[str, pd.DataFrame]:
-    """Four rules that choose the penalty, over sampled tasks of the domain the model was
-    trained on.
+    """Four rules that choose the penalty, over sampled tasks of the training domain.
 
     Rules: "transformer" (m tau), "best" (N tau), "oracle" (the task's own best on the grid, by
     the truth), "cross-validated" (leave-one-out on the shown labels, scikit-learn).

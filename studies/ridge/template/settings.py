@@ -63,8 +63,7 @@ class Fig3Trained(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Fig3Penalties(Settings):
-    """Penalties chosen task by task: by the truth, by cross-validation; beside m tau and N
-    tau."""
+    """Penalties chosen task by task, by the truth or from data; beside m tau and N tau."""
 
     K: int = 200
     d: int = 100

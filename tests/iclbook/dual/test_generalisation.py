@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_each_step_of_the_proof_only_loosens(seed, n, w, delta):
     _, kernel, values, _ = pool(seed)
     steps = G.bound_steps(kernel, values, w, n, delta)
     order = [steps[name] for name in ("rms", "second_moment", "symmetrised", "radius", "bound")]
-    assert all(a <= b * (1 + 1e-12) for a, b in zip(order, order[1:]))
+    assert all(a <= b * (1 + 1e-12) for a, b in pairwise(order))
     quarter = G.bound_steps(kernel, values, w, 4 * n, delta)
     assert all(
         math.isclose(quarter[name], value / 2, rel_tol=1e-12) for name, value in steps.items()

@@ -12,18 +12,19 @@ from iclbook.dual.layers import (
     frozen_feed_forward,
     frozen_layer_norm,
     layer_dual,
+    single_steps,
 )
 from iclbook.dual.modified import dual_attention
 from iclbook.errors import InputError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+TOKENS = vectors((2, 5, 6), 1.0, gen(3))
 
 
 def encoder(seed, width=6, heads=2, hidden=9, **options):
     """PyTorch's own Transformer layer, in float64, with every parameter drawn (biases too)."""
-    layer = nn.TransformerEncoderLayer(
-        width, heads, hidden, dropout=0.0, batch_first=True, dtype=torch.float64, **options
-    ).eval()
+    options = {"dropout": 0.0, "batch_first": True, "dtype": torch.float64} | options
+    layer = nn.TransformerEncoderLayer(width, heads, hidden, **options).eval()
     for p in layer.parameters():
         nn.init.normal_(p, std=0.7, generator=gen(seed))
     return layer
@@ -137,6 +138,31 @@ def test_without_a_causal_mask_the_demonstrations_learn_of_the_query():
         )
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_single_steps_show_one_token_at_a_time(is_causal):
+    """Against attention's own weights: after t steps a query has its own token and the first t
+    others that it sees."""
+    g, M = gen(0), 6
+    queries, keys = (vectors((2, M, 3), 2.0, g) for _ in range(2))
+    values = torch.randn(2, M, 4, generator=g, dtype=torch.float64)
+    mask = torch.ones(M, M, dtype=torch.bool)
+    mask = mask.tril() if is_causal else mask
+    weights = (queries @ keys.mT).masked_fill(~mask, -torch.inf).softmax(-1)  # (2, M, M)
+    found = single_steps(queries, keys, values, mask if is_causal else None)
+    for t in range(M):
+        shown = torch.zeros(M, M, dtype=torch.bool)
+        for m in range(M):
+            shown[m, [*[i for i in range(M) if i != m][:t], m]] = True
+        torch.testing.assert_close(found[t], (weights * shown) @ values, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_encoder_dual_without_biases(norm_first):
+    layer, h = encoder(1, bias=False, norm_first=norm_first), vectors((2, 5, 6), 1.0, gen(2))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder_dual(layer, h), layer(h), **CLOSE)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -152,6 +178,17 @@ def test_without_a_causal_mask_the_demonstrations_learn_of_the_query():
                 torch.ones(1, 5, 3), torch.ones(1, 4, 3), torch.ones(1, 4, 3), None
             ),
             "queries are the last",
+        ),
+        (lambda: encoder_dual(encoder(1, batch_first=False), TOKENS), "batch first"),
+        (lambda: encoder_dual(encoder(1).train(), TOKENS), "dropout"),
+        (
+            lambda: encoder_dual(encoder(1, activation=nn.functional.silu), TOKENS),
+            "activation must be",
+        ),
+        (lambda: encoder_dual(encoder(1, activation=nn.Tanh()), TOKENS), "activation must be"),
+        (
+            lambda: encoder_dual(encoder(1), TOKENS, torch.zeros(5, 5, dtype=torch.bool)),
+            "NaN|see a key",
         ),
     ],
 )

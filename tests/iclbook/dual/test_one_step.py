@@ -1,4 +1,4 @@
-import functools
+import itertools
 
 import pytest
 import torch
@@ -16,7 +16,14 @@ from iclbook.dual.kernel import (
     log_positive_features,
     softmax_kernel,
 )
-from iclbook.dual.one_step import DualModel, KernelDualModel, one_at_a_time
+from iclbook.dual.one_step import (
+    DualModel,
+    KernelDualModel,
+    all_at_once,
+    exact_start,
+    expected_over_orders,
+    one_at_a_time,
+)
 from iclbook.errors import InputError
 
 
@@ -26,16 +33,6 @@ def features(keys, query, g, d_r=12):
     phi_k = exp_shifted(log_positive_features(keys, w))
     phi_q = exp_shifted(log_positive_features(query, w), dim=-1)
     return phi_k, phi_q, (phi_q @ phi_k.mT).sum((-2, -1))
-
-
-def exact_start(keys, values, query, eta=1.0):
-    """The twin before training, for the query's exact softmax attention; keys and values (...,
-    N + 1, .)."""
-    scores = query @ keys.mT  # (..., 1, N + 1)
-    shift = scores.amax(-1, keepdim=True)
-    D = (scores - shift).exp().sum((-2, -1))
-    kernel = functools.partial(softmax_kernel, shift=shift)
-    return KernelDualModel.start(keys[..., -1:, :], values[..., -1:, :], D, eta, kernel)
 
 
 def size(weights, values):
@@ -101,23 +98,32 @@ def test_small_full_steps_close_the_error_linearly():
         vectors((16, 3), 1.0, gen(1)),
         vectors((1, 5), 1.0, gen(2)),
     )
-    model, wanted, errors = (
-        exact_start(keys, values, query, eta=0.3),
-        sdpa(query, keys, values, scale=1.0),
-        [],
-    )
-    for _ in range(16):
-        errors.append((model(query) - wanted).square().sum())
-        model = model.step(keys[:-1], values[:-1], rate=0.3 / 15)
-    found, t = torch.stack(errors), torch.arange(16, dtype=torch.float64)
+    wanted = sdpa(query, keys, values, scale=1.0)
+    models = all_at_once(exact_start(keys, values, query, eta=0.3), keys[:-1], values[:-1])
+    found = torch.stack([(model(query) - wanted).square().sum() for model in models])
+    t = torch.arange(16, dtype=torch.float64)
     torch.testing.assert_close(found, found[0] * (1 - t / 15) ** 2, rtol=1e-9, atol=1e-25)
+
+
+@pytest.mark.parametrize("N", [1, 2, 5])
+def test_mean_over_orders_by_listing_all_of_them(N):
+    parts = torch.randn(N, 3, generator=gen(N), dtype=torch.float64) + 1
+    orders = itertools.permutations(range(N))
+    wanted = torch.tensor(
+        [[parts[list(o[t:])].sum(0).square().sum() for t in range(N + 1)] for o in orders]
+    ).mean(0)
+    torch.testing.assert_close(expected_over_orders(parts), wanted, rtol=1e-12, atol=1e-14)
+    batch = torch.stack([parts, 2 * parts])
+    torch.testing.assert_close(
+        expected_over_orders(batch), torch.stack([wanted, 4 * wanted], dim=1)
+    )
 
 
 @EXAMPLES
 @given(prompts(), st.floats(-1.0, 3.0), st.floats(1e-2, 1e2), st.floats(0.1, 2.0))
 def test_the_step_is_the_gradient_of_the_loss(prompt, alpha, eta, part):
     keys, values, query, g = prompt
-    phi_k, phi_q, D = features(keys, query, g)
+    phi_k, _, D = features(keys, query, g)
     model = DualModel.start(phi_k[..., -1:, :], values[..., -1:, :], D, eta)
     leaf = model.W.clone().requires_grad_()
     loss = DualModel(leaf, D, eta).loss(phi_k[..., :-1, :], values[..., :-1, :], alpha)
@@ -258,6 +264,8 @@ ONE = torch.ones(())
             "must have shape",
         ),
         (lambda: list(one_at_a_time(None, torch.ones(0, 2), torch.ones(0, 2))), "no tokens"),
+        (lambda: list(all_at_once(None, torch.ones(0, 2), torch.ones(0, 2))), "no tokens"),
+        (lambda: exact_start(torch.ones(3, 2), torch.ones(2, 2), torch.ones(1, 2)), "3 keys"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, message):

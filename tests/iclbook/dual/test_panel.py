@@ -4,6 +4,7 @@ import pytest
 import torch
 from dual_draws import gen
 
+from iclbook.dual import panel as panel_module
 from iclbook.dual.attention import SelfAttention
 from iclbook.dual.in_context import sample_prompts
 from iclbook.dual.modified import Augment
@@ -41,6 +42,16 @@ def small(count, seed):
     return sample_prompts(count, 6, 3, generator=generator, dtype=FLOAT)
 
 
+def train(panels, seed, steps, rate=1e-2, **options):
+    """Train panels on prompts of a seed, whose steps nobody looks at."""
+    g, rates = gen(seed), [rate] * len(panels)
+    looked = train_together(
+        panels, lambda: small(16, g), steps, rates=rates, at=[steps], **options
+    )
+    for _ in looked:
+        pass
+
+
 def one_by_one(made, tokens):
     """(S, B), by the module that the chapters use."""
     return torch.stack([layer(tokens, last_only=True)[:, 0, -1] for layer in made])
@@ -65,9 +76,9 @@ def test_predictions_and_gradients_are_those_of_the_layers(views):
 def test_training_a_panel_is_training_its_layers_apart(views):
     """Each layer alone, by torch's own Adam, on the same prompts."""
     made, alone = layers(VIEWS[views]), layers(VIEWS[views])
-    g, before = gen(3), [p.clone() for p in made[0].parameters()]
+    before = [p.clone() for p in made[0].parameters()]
     panel = Panel(made)
-    train_together([panel], lambda: small(16, g), 12, rates=[1e-2], decay_from=1.0)
+    train([panel], 3, 12, decay_from=1.0)
     for trained, layer in zip(panel.unstack(), alone):
         optimizer, g = torch.optim.Adam(layer.parameters(), lr=1e-2), gen(3)
         for _ in range(12):
@@ -88,13 +99,13 @@ def test_training_a_panel_is_training_its_layers_apart(views):
 
 
 def test_panels_side_by_side_see_the_same_prompts_and_do_not_disturb_each_other():
-    def train(*shapes):
-        panels, g = [Panel(layers(VIEWS[shape])) for shape in shapes], gen(4)
-        train_together(panels, lambda: small(16, g), 5, rates=[1e-2] * len(panels))
+    def after(*shapes):
+        panels = [Panel(layers(VIEWS[shape])) for shape in shapes]
+        train(panels, 4, 5)
         return losses(panels, *small(50, 5), chunk=20)
 
     torch.testing.assert_close(
-        train("none", "both"), torch.cat([train("none"), train("both")]), rtol=1e-9, atol=1e-12
+        after("none", "both"), torch.cat([after("none"), after("both")]), rtol=1e-9, atol=1e-12
     )
 
 
@@ -109,21 +120,40 @@ def test_losses_are_means_over_all_prompts():
 
 def test_a_learned_beta_moves_and_the_others_do_not():
     made = layers(options=[{"beta": 0.5, "r": 3}, {"beta": 0.5, "r": 3}, {}])
-    g, panel = gen(7), Panel(made, learn_beta=[True, False, False])
+    panel = Panel(made, learn_beta=[True, False, False])
     tokens, labels = small(200, 8)
     (panel(tokens) - labels).square().mean(-1).sum().backward()
     with torch.no_grad():  # the gradient in beta by a central difference
         around = [Panel(layers(options=[{"beta": 0.5 + h, "r": 3}])) for h in (1e-5, -1e-5)]
         up, down = ((p(tokens) - labels).square().mean() for p in around)
-    torch.testing.assert_close(
-        panel.beta.grad.flatten()[0], (up - down) / 2e-5, rtol=1e-5, atol=1e-8
+    beta = panel.parameters["beta"]
+    torch.testing.assert_close(beta.grad.flatten()[0], (up - down) / 2e-5, rtol=1e-5, atol=1e-8)
+    train([panel], 7, 5)
+    first, *others = beta.flatten().tolist()
+    assert abs(first - 0.5) > 1e-3 and others == [0.5, 0.0]
+    layer = panel.unstack()[0]
+    assert float(layer.modification.beta) == first
+    torch.testing.assert_close(panel(tokens)[0], layer(tokens, last_only=True)[:, 0, -1])
+
+
+def test_a_learned_beta_may_fall_below_zero():
+    panel = Panel(layers(options=[{"beta": 0.001, "r": 3}]), learn_beta=[True])
+    with torch.no_grad():
+        panel.parameters["beta"].fill_(-0.2)
+    tokens, _ = small(20, 8)
+    (layer,) = panel.unstack()
+    torch.testing.assert_close(panel(tokens)[0], layer(tokens, last_only=True)[:, 0, -1])
+
+
+def test_weights_are_those_of_the_one_place(monkeypatch):
+    """The panel knows no modification itself: what the one place makes of scores is used."""
+    monkeypatch.setattr(
+        panel_module, "signed_weights", lambda scores, **change: scores * 0 + change["alpha"]
     )
-    train_together([panel], lambda: small(16, g), 5, rates=[1e-2])
-    assert abs(panel.beta[0].item() - 0.5) > 1e-3 and panel.beta.flatten()[1:].tolist() == [
-        0.5,
-        0.0,
-    ]
-    assert panel.unstack()[0].modification["beta"] == panel.beta[0].item()
+    tokens, _ = small(20, 8)
+    found = Panel(layers()).weights(tokens)
+    wanted = torch.tensor([option.get("alpha", 0.0) for option in PLAIN], dtype=FLOAT)
+    torch.testing.assert_close(found, wanted[:, None, None].expand_as(found))
 
 
 def test_without_softmax_it_is_linear_attention():
@@ -135,22 +165,17 @@ def test_without_softmax_it_is_linear_attention():
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
-def test_rates_fall_linearly_and_stop_is_a_beginning():
-    def record(stop):
-        panel, g, seen = Panel(layers()), gen(11), {}
-        record = lambda step: seen.update({step: panel.parameters["W_Q"].detach().clone()})  # noqa: E731
-        train_together(
-            [panel],
-            lambda: small(16, g),
-            20,
-            rates=[1e-2],
-            stop=stop,
-            record=record,
-            at=range(21),
-        )
-        return seen
+def test_rates_fall_linearly_and_leaving_the_loop_is_a_beginning():
+    def seen(until):
+        panel, g, found = Panel(layers()), gen(11), {}
+        steps = train_together([panel], lambda: small(16, g), 20, rates=[1e-2], at=range(21))
+        for step in steps:
+            found[step] = panel.parameters["W_Q"].detach().clone()
+            if step == until:
+                break
+        return found
 
-    whole, beginning = record(0), record(8)
+    whole, beginning = seen(20), seen(8)
     assert sorted(beginning) == list(range(9)) and sorted(whole) == list(range(21))
     assert all(torch.equal(whole[step], beginning[step]) for step in beginning)
     moves = [(whole[step + 1] - whole[step]).abs().max().item() for step in range(20)]
@@ -171,17 +196,10 @@ def test_rates_fall_linearly_and_stop_is_a_beginning():
             ),
             "r must be at most",
         ),
-        (lambda: train_together([Panel(layers())], None, 5, rates=[]), "one rate a panel"),
-        (lambda: train_together([Panel(layers())], None, 0, rates=[1e-2]), "steps must be"),
-        (
-            lambda: train_together(
-                [Panel(layers())],
-                lambda: (small(2, 0)[0], torch.tensor(torch.inf)),
-                5,
-                rates=[1e-2],
-            ),
-            "lower the rates",
-        ),  # fmt: skip
+        (lambda: next(train_together([], None, 5, rates=[1e-2], at=[5])), "one rate a panel"),
+        (lambda: next(train_together([], None, 0, rates=[], at=[0])), "steps must be"),
+        (lambda: train([Panel(layers())], 0, 5, rate=-1.0), "rate must be"),
+        (lambda: train([Panel(layers())], 0, 200, rate=1e200), "lower the rate"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, message):

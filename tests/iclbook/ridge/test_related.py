@@ -7,7 +7,7 @@ import nbformat
 
 from book import BOOK
 
-DATA = tomllib.loads((BOOK / "iclbook/ridge/related.toml").read_text(encoding="utf-8"))
+DATA = tomllib.loads((BOOK / "chapters/ridge/related.toml").read_text(encoding="utf-8"))
 PROPERTIES = [entry["name"] for entry in DATA["property"]]
 
 

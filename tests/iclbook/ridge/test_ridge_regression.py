@@ -1,10 +1,9 @@
-"""Theorem 2 against scikit-learn, scipy and Monte Carlo; its claims against false data."""
+"""Theorem 2 against scikit-learn, scipy and Monte Carlo."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.linalg
 import torch
@@ -70,10 +69,8 @@ def test_label_energy_is_a_solve_with_the_covariance_and_bounds_the_error(seed, 
 
 def test_the_error_bound_is_attained_and_its_mean_is_N_times_too_large():
     D = dictionary()
-    loss, zbar = (
-        PopulationLoss.of(D),
-        torch.from_numpy(scipy.linalg.sqrtm(label_covariance(dictionary()).numpy()).real),
-    )
+    loss = PopulationLoss.of(D)
+    zbar = torch.from_numpy(scipy.linalg.sqrtm(label_covariance(D).numpy()).real)
     u, v = (torch.randn(n, 1, generator=generator(5), dtype=torch.float64) for n in (D.N, D.K))
     table, y = loss.target + u @ v.T, (zbar @ zbar @ u).T
     error = (y @ (table - loss.target)).square().sum() / (2 * D.K)
@@ -118,9 +115,8 @@ def test_chi_square_bound_holds_for_unequal_weights_and_is_not_idle():
 def test_label_energy_bound_holds_for_the_worst_task_of_its_norm(N, m, tau):
     D, B, delta, count = dictionary(N=N, m=m, tau=tau), 1.7, 0.05, 100_000
     inverse = torch.linalg.inv(label_covariance(D))
-    direction = torch.linalg.eigh(D.Z @ inverse @ D.Z.T).eigenvectors[
-        :, -1
-    ]  # where Zbar^{-1} Z^T stretches most
+    # The direction in which Zbar^{-1} Z^T stretches most.
+    direction = torch.linalg.eigh(D.Z @ inverse @ D.Z.T).eigenvectors[:, -1]
     for task in (direction, sample_tasks(1, m, generator=generator(3))[0]):
         tasks = (B * task / task.norm()).expand(count, m)
         y = sample_labels(replace(D, tokens=D.V, features=D.Z), tasks, generator=generator(4))
@@ -144,7 +140,10 @@ def test_label_energy_bound_by_hand_for_one_token_and_one_basis_function(B, delt
 @given(st.floats(1e-3, 1e3), st.floats(1e-2, 1e2), st.floats(1e-12, 1.0), st.floats(1e-4, 0.9))
 def test_iteration_count_is_the_first_that_suffices(excess, energy, precision, contraction):
     T = rr.iteration_count(excess, energy, precision, contraction)
-    left = lambda t: excess * (1 - contraction) ** t * energy  # noqa: E731
+
+    def left(steps):
+        return excess * (1 - contraction) ** steps * energy
+
     assert left(T) <= precision * (1 + 1e-6)
     assert T == 0 or left(T - 1) >= precision * (1 - 1e-6)
 

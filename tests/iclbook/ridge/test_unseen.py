@@ -1,14 +1,12 @@
 """Expected errors against Monte Carlo; training against autograd's own optimiser; Figure 2a's
 claims against false data."""
 
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ridge_draws import dictionary, generator
 
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import unseen
 from iclbook.ridge.model import MultiHeadAttention
@@ -97,16 +95,13 @@ def test_float32_training_follows_float64():
             MultiHeadAttention(D.to(dtype), 8, generator=generator()),
             PopulationLoss.of(D, dtype),
         )
-        curve = []
-        train(
-            model,
-            loss,
-            make_optimizer(model, "adam", 0.01),
-            200,
-            lambda s, t: curve.append(loss(t)[0].item()),
-            range(0, 201, 20),
-        )
+        optimizer = make_optimizer(model, "adam", 0.01)
+        curve = [
+            loss(t)[0].item()
+            for _, t in train(model, loss, optimizer, 200, at=range(0, 201, 20))
+        ]
         curves[dtype] = torch.tensor(curve)
+    assert len(curve) == 11 and curve[-1] < 0.9 * curve[0]
     torch.testing.assert_close(
         curves[torch.float32], curves[torch.float64], rtol=1e-3, atol=1e-5
     )

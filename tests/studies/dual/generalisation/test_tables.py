@@ -1,14 +1,11 @@
-"""Claims of the chapter on demonstrations say no to false data; its pools are what they are
-said to be."""
+"""Claims of the chapter *How many demonstrations?* on true and false tables."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from claims import CLAIMS, outcome
 
-from iclbook.catalogue import find
-from studies.dual.generalisation.compute import draw_pool
+from studies.dual.generalisation.tables import STEPS, misses, relative_steps, tightness
 
 COUNTS = (2, 8, 32, 128, 512)
 
@@ -80,6 +77,10 @@ def test_the_rate_claim_tells_three_cases_apart():
         assert judged(slope) == ("not reproduced", pytest.approx(0.1))
     mixed = {"unit": -0.5, "uniform": -0.52, "prompt": -0.1}
     assert judged(mixed) == ("partly", pytest.approx(0.4))
+    lost = outcome(
+        "ren2024/thm32-rate-in-n", gap_table({("unit", 8, "mean"): np.nan}, slope=mixed)
+    )
+    assert lost.verdict == "not reproduced"
 
 
 def test_the_papers_statement_stays_untestable():
@@ -87,34 +88,27 @@ def test_the_papers_statement_stays_untestable():
     assert claim.judge({}).verdict == "untestable" and claim.experiments == () and claim.reason
 
 
-def test_pools():
-    for name, shapes in (
-        ("unit", ((50, 4), (50, 3))),
-        ("uniform", ((50, 11),) * 2),
-        ("prompt", ((50, 11),) * 2),
-    ):
-        pool = draw_pool(name, 50, torch.Generator().manual_seed(0))
-        assert tuple(t.shape for t in pool) == shapes
-    ones = torch.ones(50, dtype=torch.float64)
-    for side in draw_pool("unit", 50, torch.Generator().manual_seed(1)):
-        torch.testing.assert_close(side.norm(dim=-1), ones)
-    keys, _ = draw_pool("prompt", 50, torch.Generator().manual_seed(1))
-    assert (
-        torch.linalg.matrix_rank(keys) == 10
-    )  # the label is a linear function of the ten inputs
+def test_tightness_takes_the_worst_seed_of_what_must_hold_for_all():
+    gaps = gap_table()["ren2024/thm32-gap"]["gaps"]
+    worst = (gaps["pool"] == "unit") & (gaps["N"] == 8) & (gaps["seed"] == 1)
+    gaps.loc[worst, ["largest", "share_above"]] *= 2
+    gaps.loc[worst, "share_above"] = 0.01
+    found = tightness(gaps).set_index(["pool", "N"]).loc[("unit", 8)]
+    assert found["bound / largest gap seen"] == pytest.approx(5 / 3)
+    assert found["share above the bound"] == 0.01
+    assert found["bound / 95 % quantile"] == pytest.approx(5 / 1.3)
+    assert len(tightness(gaps)) == 3 * len(COUNTS)
 
 
-def test_the_experiment_measures_the_gap_on_a_small_pool():
-    experiment = find("ren2024/thm32-gap")
-    s = experiment.settings("quick", size=40, samples=300, N=(1, 4))
-    tables = experiment.resolve()(s, {"pool": "unit", "seed": 0})
-    for n in (1, 4):
-        row = tables["gaps"].set_index("N").loc[n]
-        assert abs(row["mean_square"] - row["rms"] ** 2) < 4 * row["mean_square_error"]
-        assert (
-            row["mean"] <= row["quantile"] <= row["largest"] < row["bound"]
-            and row["share_above"] == 0
-        )
-        assert 1.6 * row["mean"] < row["twice_Rademacher"] <= row["symmetrised"] * (1 + 1e-9)
-    pool = tables["pools"].iloc[0]
-    assert pool["rho"] == pytest.approx(1) and pool["kappa"] ** 2 == pytest.approx(np.e)
+def test_relative_steps_start_at_the_mean_gap():
+    gaps = gap_table()["ren2024/thm32-gap"]["gaps"]
+    found = relative_steps(gaps, N=32)
+    assert list(found) == ["mean gap", *STEPS.values()] and len(found) == 6
+    assert (found["mean gap"] == 1).all()
+    np.testing.assert_allclose(found["symmetrised"] / found["second moment"], 2)
+
+
+def test_misses_are_in_standard_errors():
+    gaps = gap_table({("unit", 8, "mean_square"): 1.049})["ren2024/thm32-gap"]["gaps"]
+    row = gaps.query("pool == 'unit' and N == 8 and seed == 1")  # a wobble of 1.001
+    assert misses(row).item() == pytest.approx(100 * (1.001 * 1.049 - 1))

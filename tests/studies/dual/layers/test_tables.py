@@ -1,187 +1,131 @@
-"""Experiments of the chapter *Whole layers, many layers*, and its claims on true and false
-tables."""
-
-from dataclasses import replace
+"""Claims of the chapter *Whole layers, many layers* on true and false tables."""
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from dual_draws import gen, vectors
-from iclbook.experiments.dual import layers as experiments
-from torch import nn
+from claims import outcome, verdict_after
 
-from iclbook.claim import all_claims
-from iclbook.dual.layers import encoder_dual, single_steps
-from iclbook.errors import InputError
+from iclbook.catalogue import find
 from iclbook.runner import compute
-from studies.catalogue import find
-
-LAYER, STACK, STEPS, TWO = (
-    f"ren2024/{n}"
-    for n in ("transformer-layer", "attention-stack", "layer-steps", "two-layers-steps")
+from studies.dual.layers.tables import (
+    distance_of_the_two,
+    over_seeds,
+    query_may_enter,
+    residuals_by_depth,
 )
+
+LAYER, STACK, STEPS = (
+    f"ren2024/{n}" for n in ("transformer-layer", "attention-stack", "layer-steps")
+)
+MAP, PAIRS = "layer-map-belongs-to-the-answer", "stack-pairs-know-the-query"
+TABLE = {LAYER: "residuals", STACK: "stacks", STEPS: "distances"}
 
 
 @pytest.fixture(scope="module")
 def tables():
-    """Small tables of all experiments, computed by the experiments themselves."""
-    changes = {
-        LAYER: {},
-        STACK: dict(depths=(1, 2)),
-        STEPS: dict(prompts=20),
-        TWO: dict(prompts=5),
-    }
+    changes = {LAYER: {}, STACK: dict(depths=(1, 2)), STEPS: dict(prompts=20)}
     return {
-        name: compute(find(name), find(name).settings("quick", **change))[0]
+        name: compute(find(name), find(name).settings("quick", **change)).tables
         for name, change in changes.items()
     }
 
 
-CLAIMS = [
-    "transformer-layer",
-    "attention-stack",
-    "layer-map-belongs-to-the-answer",
-    "stack-pairs-know-the-query",
-]
-
-
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", ["transformer-layer", "attention-stack", MAP, PAIRS])
 def test_claims_hold_on_small_tables(name, tables):
-    outcome = all_claims()[f"ren2024/{name}"].check(tables)
-    assert outcome.verdict == "reproduced", outcome
+    found = outcome(f"ren2024/{name}", tables)
+    assert found.verdict == "reproduced", found
 
 
 ONE = "trial == 1 and mask == 'causal'"
-APART = "block == '{}' and quantity == 'apart, mean' and step == {}"
+DEEP, FIRST = "mask == 'full' and depth == 2", "mask == 'full' and depth == 1"
+AT = "distance == '{}' and block == '{}' and step == {}"
 FALSE = [
-    (
-        "transformer-layer",
-        LAYER,
-        ONE + " and block == 'post-norm' and activation == 'gelu'",
-        lambda v: 1e-9,
-    ),
-    ("transformer-layer", LAYER, ONE + " and block == 'pre-norm'", lambda v: np.nan),
-    (
-        "attention-stack",
-        STACK,
-        ONE + " and depth == 2 and quantity == 'residual'",
-        lambda v: 1e-9,
-    ),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("relu", 3), lambda v: 1e-9 * v),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("gelu", 14), lambda v: np.nan),
-    ("layer-map-belongs-to-the-answer", STEPS, APART.format("residual", 3), lambda v: v + 1e-3),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        "mask == 'full' and depth == 2 and quantity == 'movement'",
-        lambda v: 1e-9,
-    ),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        ONE + " and depth == 2 and quantity == 'movement'",
-        lambda v: v + 1e-12,
-    ),
-    (
-        "stack-pairs-know-the-query",
-        STACK,
-        "mask == 'full' and depth == 1 and quantity == 'movement'",
-        lambda v: v + 1e-12,
-    ),
+    ("transformer-layer", LAYER, "residual", f"{ONE} and block == 'post-norm'", lambda v: 1e-9),
+    ("transformer-layer", LAYER, "residual", f"{ONE} and block == 'pre-norm'", lambda v: None),
+    ("attention-stack", STACK, "residual", f"{ONE} and depth == 2", lambda v: 1e-9),
+    ("attention-stack", STACK, "residual", f"{ONE} and depth == 2", lambda v: None),
+    (MAP, STEPS, "mean", AT.format("apart", "relu", 3), lambda v: 1e-9 * v),
+    (MAP, STEPS, "mean", AT.format("apart", "gelu", 14), lambda v: None),
+    (MAP, STEPS, "mean", AT.format("apart", "residual", 3), lambda v: v + 1e-3),
+    (MAP, STEPS, "mean", AT.format("frozen", "layer norm", 15), lambda v: v + 1e-3),
+    (MAP, STEPS, "mean", AT.format("partial", "gelu", 15), lambda v: v + 1e-3),
+    (MAP, STEPS, "mean", AT.format("frozen", "relu", 0), lambda v: 2 * v),
+    (PAIRS, STACK, "movement", DEEP, lambda v: 1e-9),
+    (PAIRS, STACK, "movement", f"{ONE} and depth == 2", lambda v: v + 1e-12),
+    (PAIRS, STACK, "movement", FIRST, lambda v: v + 1e-12),
+    (PAIRS, STACK, "movement", DEEP, lambda v: None),
 ]
 
 
-@pytest.mark.parametrize("name, experiment, select, change", FALSE)
-def test_claims_on_false_tables(name, experiment, select, change, tables):
-    table = tables[experiment].copy()
+@pytest.mark.parametrize("name, experiment, measure, select, change", FALSE)
+def test_claims_on_false_tables(name, experiment, measure, select, change, tables):
+    part = TABLE[experiment]
+    table = tables[experiment][part].copy()
     rows = table.eval(select)
     assert rows.any()
-    table.loc[rows, "value"] = change(table.loc[rows, "value"])
-    claim = replace(all_claims()[f"ren2024/{name}"], verdict="reproduced")
-    assert claim.check({**tables, experiment: table}).verdict == "not reproduced"
+    table.loc[rows, measure] = change(table.loc[rows, measure])
+    false = {experiment: {**tables[experiment], part: table}}
+    assert outcome(f"ren2024/{name}", false).verdict == "not reproduced"
 
 
 def test_a_stack_above_the_threshold_is_partly_reproduced_only_where_rounding_explains_it(
     tables,
 ):
-    table, claim = tables[STACK].copy(), all_claims()["ren2024/attention-stack"]
-    deep = (table["depth"] == 2) & (table["trial"] == 1) & (table["mask"] == "full")
-    table.loc[deep & (table["quantity"] == "residual"), "value"] = 1e-9
-    for rounding, verdict in (
-        (1e-8, "partly"),
-        (1e-10, "not reproduced"),
-        (np.nan, "not reproduced"),
+    table = tables[STACK]["stacks"].copy()
+    deep = table.eval("depth == 2 and trial == 1 and mask == 'full'")
+    for residual, rounding, verdict in (
+        (1e-9, 1e-8, "partly"),
+        (1e-9, 1e-10, "not reproduced"),
+        (1e-9, np.nan, "not reproduced"),
+        (2.0, 3.0, "not reproduced"),  # rounding that leaves nothing of the stack
     ):
-        table.loc[deep & (table["quantity"] == "rounding"), "value"] = rounding
-        assert claim.check({STACK: table}).verdict == verdict
+        table.loc[deep, ["residual", "rounding"]] = residual, rounding
+        found = outcome("ren2024/attention-stack", {STACK: {"stacks": table}})
+        assert found == (verdict, residual)
 
 
-@pytest.mark.parametrize("is_causal", [False, True])
-def test_single_steps_show_one_token_at_a_time(is_causal):
-    """Against attention's own weights: after t steps a query has its own token and the first t
-    others that it sees."""
-    g, M = gen(0), 6
-    queries, keys = (vectors((2, M, 3), 2.0, g) for _ in range(2))
-    values = torch.randn(2, M, 4, generator=g, dtype=torch.float64)
-    mask = experiments.causal(M) if is_causal else torch.ones(M, M, dtype=torch.bool)
-    weights = (queries @ keys.mT).masked_fill(~mask, -torch.inf).softmax(-1)  # (2, M, M)
-    found = single_steps(queries, keys, values, mask if is_causal else None)
-    for t in range(M):
-        shown = torch.zeros(M, M, dtype=torch.bool)
-        for m in range(M):
-            shown[m, [i for i in range(M) if i != m][:t] + [m]] = True
-        torch.testing.assert_close(found[t], (weights * shown) @ values, rtol=1e-12, atol=1e-14)
+def test_no_stack_is_no_evidence(tables):
+    none = {STACK: {"stacks": tables[STACK]["stacks"].iloc[:0]}}
+    for name in ("attention-stack", PAIRS):
+        assert outcome(f"ren2024/{name}", none).verdict == "not reproduced"
 
 
-def test_two_layers_end_at_zero_and_only_there(tables):
-    mean = tables[TWO].query("quantity == 'error, mean'")
-    done = (mean["first"] == 15) & (mean["second"] == 15)
-    assert (
-        (mean.loc[done, "value"] < 1e-25).all()
-        and (mean.loc[~done, "value"] > 1e-6).all()
-        and done.sum() == 2
-    )
+def test_movements_of_another_mask_are_noticed():
+    """The stored result with the masks' names exchanged."""
+
+    def exchanged(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(mask=table["mask"].map({"full": "causal", "causal": "full"}))
+
+    assert verdict_after(f"ren2024/{PAIRS}", STACK) == "reproduced"
+    assert verdict_after(f"ren2024/{PAIRS}", STACK, stacks=exchanged) == "not reproduced"
 
 
-def test_all_blocks_end_at_the_layers_output(tables):
-    end = tables[STEPS].query("step == 15 and quantity in ['frozen, mean', 'partial, mean']")
-    assert len(end) == 8 and (end["value"] < 1e-25).all()
+def test_distance_of_the_two_is_a_ratio_of_lengths(tables):
+    distances = tables[STEPS]["distances"]
+    ratio = distance_of_the_two(distances, end=15)
+    assert ratio.shape == (4, 15) and 15 not in ratio
+    at = distances.query("block == 'gelu' and step == 7").set_index("distance")["mean"]
+    assert ratio.loc["gelu"].iloc[0][7] == pytest.approx((at["apart"] / at["frozen"]) ** 0.5)
+    lost = distances.query("not (block == 'gelu' and step == 7 and distance == 'frozen')")
+    assert np.isnan(distance_of_the_two(lost, end=15).loc["gelu"].iloc[0][7])
 
 
-def test_a_constant_belongs_to_the_frozen_map(tables):
-    """Before the first step the dual model's error is the demonstrations' part alone: the
-    definition of the unit."""
-    start = tables[STEPS].query("step == 0 and quantity == 'frozen, mean'")
-    np.testing.assert_allclose(start["value"], 1, rtol=1e-12)
+def test_the_error_over_seeds_is_that_of_a_mean_of_means():
+    table = pd.DataFrame({"step": [0, 1] * 2, "seed": [0, 0, 1, 1], "mean": [1.0, 2, 3, 6]})
+    found = over_seeds(table.assign(standard_error=[3.0, 0, 4, 2]), "step")
+    assert found["mean"].tolist() == [2, 4]
+    assert found["standard_error"].tolist() == [2.5, 1]
 
 
-def peer(**options):
-    options = {"batch_first": True, "dtype": torch.float64} | options
-    layer = nn.TransformerEncoderLayer(6, 2, 9, **options).eval()
-    return experiments.draw_parameters(layer, gen(1))
+def test_stacks_by_depth():
+    row = {"depth": 2, "rounding": 4e-10, "largest_score": 7.0}
+    stacks = pd.DataFrame([row | {"residual": r} for r in (1e-10, 3e-10, 5e-11)])
+    (found,) = residuals_by_depth(stacks, threshold=1e-10).to_dict("records")
+    wanted = {"depth": 2, "stacks": 3, "median": 1e-10, "largest": 3e-10}
+    wanted |= {"above_threshold": 1, "largest_score": 7.0, "residual_over_rounding": 0.75}
+    assert found == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_encoder_dual_without_biases(norm_first):
-    layer, h = peer(bias=False, norm_first=norm_first), vectors((2, 5, 6), 1.0, gen(2))
-    with torch.no_grad():
-        torch.testing.assert_close(encoder_dual(layer, h), layer(h), rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda h: encoder_dual(peer(batch_first=False), h), "batch first"),
-        (lambda h: encoder_dual(peer().train(), h), "dropout"),
-        (lambda h: encoder_dual(peer(activation=nn.functional.silu), h), "activation must be"),
-        (lambda h: encoder_dual(peer(activation=nn.Tanh()), h), "activation must be"),
-        (
-            lambda h: encoder_dual(peer(), h, torch.zeros(5, 5, dtype=torch.bool)),
-            "NaN|see a key",
-        ),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(call, message):
-    with pytest.raises(InputError, match=message) as caught:
-        call(vectors((2, 5, 6), 1.0, gen(3)))
-    assert "\n" not in str(caught.value)
+def test_only_later_layers_without_a_mask_may_know_the_query():
+    stacks = pd.DataFrame({"depth": [1, 1, 2, 2], "mask": ["full", "causal"] * 2})
+    assert query_may_enter(stacks).tolist() == [False, False, True, False]

@@ -1,184 +1,185 @@
-"""The claims of *A representation-learning problem* on true data, on false data, and on broken
-code."""
+"""The claims of *A representation-learning problem* on true data, false data, broken code."""
 
-import itertools
+from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
+from claims import CLAIMS, outcome, verdict
 
 from iclbook import runner
-from iclbook.claim import all_claims
+from iclbook.catalogue import find
 from iclbook.dual import representation
-from studies.catalogue import find
+from iclbook.store import Result
+from studies.dual.representation.tables import rank_changes, with_curvature
 
-ALPHAS = (-0.1, 0.0, 0.5, 2.0, 2.1)
-
-
-def repeated(changes=None):
-    """Two seeds on which every claim holds; `changes`: {(alpha, step, quantity): value}."""
-    rows = []
-    for seed, r, alpha, step in itertools.product((0, 1), (0, 3), ALPHAS, (0, 1, 100, 200)):
-        distance = float("nan") if alpha == 0 else 0.7 * abs(1 - alpha) ** step
-        found = {
-            "norm": 0.1 + step,
-            "distance from G / alpha": distance,
-            "distance from closed form": 1e-15,
-            "effective rank of directions": 1.0 if step == 0 else 6.0 + step / 1e4,
-        }
-        found |= {
-            name: value
-            for (a, t, name), value in (changes or {}).items()
-            if (a, t) == (alpha, step)
-        }
-        rows += [(seed, r, 0.5, alpha, step, name, value) for name, value in found.items()]
-    return {"ren2024/repeated-steps": frame(rows, "seed r beta alpha step quantity value")}
+NAN = float("nan")
+ALPHAS, RECORDED = (-0.1, 0.0, 0.5, 2.0, 2.1), (0, 1, 100, 200)
 
 
-def frame(rows, columns):
-    return pd.DataFrame(rows, columns=columns.split())
+def repeated(changes=None, alphas=ALPHAS, only=None):
+    """Two seeds on which every claim holds; changes: {(alpha, step, measure): value}, in the
+    table `only` or in both."""
+    tables = {}
+    for name in ("plain", "negatives"):
+        rows = []
+        for seed, alpha, step in product((0, 1), alphas, RECORDED):
+            found = {
+                "norm": 0.1 + step,
+                "limit_distance": NAN if alpha == 0 else 0.7 * abs(1 - alpha) ** step,
+                "closed_form_distance": 1e-15,
+                "effective_rank": 1.0 if step == 0 else 6.0 + step / 1e4,
+            }
+            if only in (None, name):
+                for (a, t, measure), value in (changes or {}).items():
+                    if (a, t) == (alpha, step):
+                        found[measure] = value
+            rows.append({"seed": seed, "alpha": alpha, "step": step} | found)
+        tables[name] = pd.DataFrame(rows)
+    tables["negatives"] = tables["negatives"].assign(r=3, beta=0.5)
+    return {"ren2024/repeated-steps": tables}
 
 
 def growth(**changes):
-    rows = []
-    for seed, (r, predicted) in itertools.product((0, 1), ((1, 1.8), (15, 0.9))):
-        found = {
-            "measured": predicted + 0.01,
-            "predicted": predicted,
-            "standard error": 0.01,
-        } | changes.get(f"r{r}", {})
-        rows += [(seed, r, 1.0, name, value) for name, value in found.items()]
-    return {"ren2024/negatives-growth": frame(rows, "seed r beta quantity value")}
-
-
-def targets(learned=1.0, fixed=5.0, negatives=("none", "all")):
-    rows = []
-    for name, end in {"learned": learned, "fixed": fixed}.items():
-        for negative, seed, (step, value) in itertools.product(
-            negatives, (0, 1), ((0, 9.0), (2000, end))
-        ):
-            rows.append((name, negative, seed, step, "effective rank of directions", value))
-    return {
-        "ren2024/learned-targets": frame(rows, "targets negatives seed step quantity value")
+    """r = 1 grows faster, r = 15 more slowly; predicted = 1 + c / a beta (beta - even)."""
+    rows, even = [], {1: -0.5, 15: 2.0}
+    for seed, r, beta in product((0, 1), (1, 15), (0.5, 1.0)):
+        predicted = 1 + 0.4 * beta * (beta - even[r])
+        found = {"measured": predicted + 0.01, "predicted": predicted, "standard_error": 0.01}
+        rows.append({"seed": seed, "r": r, "beta": beta} | found | changes.get(f"r{r}", {}))
+    break_even = [(seed, r, even[r]) for seed, r in product((0, 1), (1, 15))]
+    columns = ["seed", "r", "break_even_beta"]
+    tables = {
+        "growth": pd.DataFrame(rows),
+        "break_even": pd.DataFrame(break_even, columns=columns),
     }
+    return {"ren2024/negatives-growth": tables}
 
 
-NAN = float("nan")
+def targets(learned=1.0, fixed=5.0, start=9.0, centred=(False, True)):
+    rows = []
+    for (name, end), all_of_them, seed in product(
+        (("learned", learned), ("fixed", fixed)), centred, (0, 1)
+    ):
+        arm = {"targets": name, "centred": all_of_them, "seed": seed}
+        rows += [
+            arm | {"step": step, "effective_rank": rank}
+            for step, rank in ((0, start), (2000, end))
+        ]
+    return {"ren2024/learned-targets": {"paths": pd.DataFrame(rows)}}
+
+
+SETTINGS = {
+    "ren2024/repeated-steps": dict(alphas=ALPHAS, recorded=RECORDED),
+    "ren2024/negatives-growth": {},
+    "ren2024/learned-targets": dict(recorded=(0, 2000)),
+}
+
+
+def said(claim, tables, **settings):
+    """The verdict of the check on made-up tables."""
+    (experiment,) = CLAIMS[f"ren2024/{claim}"].experiments
+    made = {experiment: tables[experiment]}
+    return outcome(f"ren2024/{claim}", made, **(SETTINGS[experiment] | settings)).verdict
+
+
+BOUND, RANK = "linear-loss-no-bound-on-w", "repeating-does-not-collapse"
+GROWTH, COLLAPSE = "negatives-do-not-bound-w", "collapse-needs-learned-targets"
 FALSE = [
-    ("linear-loss-no-bound-on-w", repeated({(0.5, 100, "distance from closed form"): 1e-9})),
-    ("linear-loss-no-bound-on-w", repeated({(0.5, 100, "distance from closed form"): NAN})),
-    (
-        "linear-loss-no-bound-on-w",
-        repeated({(0.0, 200, "norm"): 50.0}),
-    ),  # bounded without regularisation
-    (
-        "linear-loss-no-bound-on-w",
-        repeated({(0.5, 200, "distance from G / alpha"): 0.1}),
-    ),  # no limit inside (0, 2)
-    (
-        "linear-loss-no-bound-on-w",
-        repeated({(2.0, 200, "distance from G / alpha"): 0.0}),
-    ),  # a limit at 2
-    (
-        "linear-loss-no-bound-on-w",
-        repeated({(2.1, 200, "distance from G / alpha"): 1.0}),
-    ),  # bounded beyond 2
-    ("linear-loss-no-bound-on-w", repeated({(-0.1, 200, "distance from G / alpha"): 1.0})),
-    (
-        "repeating-does-not-collapse",
-        repeated({(0.0, 200, "effective rank of directions"): 5.0}),
-    ),
-    (
-        "repeating-does-not-collapse",
-        repeated({(0.0, 200, "effective rank of directions"): NAN}),
-    ),
-    ("negatives-do-not-bound-w", growth(r1={"measured": 1.9})),  # not as predicted
-    ("negatives-do-not-bound-w", growth(r15={"standard error": NAN})),
-    (
-        "negatives-do-not-bound-w",
-        growth(r1={"predicted": 0.8, "measured": 0.8}),
-    ),  # never faster
-    (
-        "negatives-do-not-bound-w",
-        growth(r15={"predicted": 0.0, "measured": 0.0}),
-    ),  # W stands still
-    ("collapse-needs-learned-targets", targets(learned=1.2)),
-    ("collapse-needs-learned-targets", targets(learned=NAN)),
-    ("collapse-needs-learned-targets", targets(fixed=1.0)),  # it happens anyway
-    (
-        "collapse-needs-learned-targets",
-        targets(negatives=("none",)),
-    ),  # negatives were not looked at
+    (BOUND, repeated({(0.5, 100, "closed_form_distance"): 1e-9})),
+    (BOUND, repeated({(0.5, 100, "closed_form_distance"): NAN})),
+    (BOUND, repeated({(0.5, 100, "closed_form_distance"): 1e-9}, only="negatives")),
+    (BOUND, repeated({(0.5, 100, "closed_form_distance"): 1e-9}, only="plain")),
+    (BOUND, repeated({(0.0, 200, "norm"): 50.0})),  # bounded without regularisation
+    (BOUND, repeated({(0.5, 200, "limit_distance"): 0.1})),  # no limit inside (0, 2)
+    (BOUND, repeated({(0.5, 200, "limit_distance"): NAN})),
+    (BOUND, repeated({(2.0, 200, "limit_distance"): 0.0})),  # a limit at 2
+    (BOUND, repeated({(2.1, 200, "limit_distance"): 1.0})),  # bounded beyond 2
+    (BOUND, repeated({(-0.1, 200, "limit_distance"): 1.0}, only="plain")),
+    (BOUND, repeated({(-0.1, 200, "limit_distance"): 1.0}, only="negatives")),
+    (RANK, repeated({(0.0, 200, "effective_rank"): 5.0})),
+    (RANK, repeated({(0.0, 200, "effective_rank"): 5.0}, only="plain")),
+    (RANK, repeated({(0.0, 200, "effective_rank"): 5.0}, only="negatives")),
+    (RANK, repeated({(0.0, 200, "effective_rank"): NAN})),
+    (RANK, repeated({(0.0, 100, "effective_rank"): 1e3})),  # no rank of 15 outputs
+    (GROWTH, growth(r1={"measured": 1.9})),  # not as predicted
+    (GROWTH, growth(r15={"standard_error": NAN})),
+    (GROWTH, growth(r1={"predicted": 0.8, "measured": 0.8})),  # never faster
+    (GROWTH, growth(r15={"predicted": 1.2, "measured": 1.2})),  # never more slowly
+    (GROWTH, growth(r15={"predicted": 0.0, "measured": 0.0})),  # W stands still
+    (COLLAPSE, targets(learned=1.2)),
+    (COLLAPSE, targets(learned=NAN)),
+    (COLLAPSE, targets(fixed=1.0)),  # it happens anyway
+    (COLLAPSE, targets(fixed=NAN)),
+    (COLLAPSE, targets(start=1.0)),  # it was so from the start
+    (COLLAPSE, targets(centred=(False,))),  # negatives were not looked at
 ]
 TRUE = repeated() | growth() | targets()
 
 
 @pytest.mark.parametrize(("claim", "false"), FALSE)
 def test_claims_say_no_to_false_data(claim, false):
-    claim = all_claims()[f"ren2024/{claim}"]
-    assert claim.check(TRUE).verdict == "reproduced"
-    assert claim.check(TRUE | false).verdict == "not reproduced"
+    assert said(claim, TRUE) == "reproduced"
+    assert said(claim, false) == "not reproduced"
 
 
-def test_a_regime_that_was_not_measured_is_not_reproduced():
-    tables, claim = repeated(), all_claims()["ren2024/linear-loss-no-bound-on-w"]
-    table = tables["ren2024/repeated-steps"]
-    for alpha in (0.0, 2.0, 2.1, -0.1):
-        part = {"ren2024/repeated-steps": table[table["alpha"] != alpha]}
-        assert claim.check(part).verdict == "not reproduced"
+@pytest.mark.parametrize("missing", [0.0, 2.0, 2.1, -0.1])
+def test_a_regime_that_was_not_measured_is_not_reproduced(missing):
+    alphas = tuple(alpha for alpha in ALPHAS if alpha != missing)
+    assert said(BOUND, repeated(alphas=alphas), alphas=alphas) == "not reproduced"
+    assert said(BOUND, repeated(alphas=alphas)) == "not reproduced"
 
 
-def small_run(name, **changes):
+def small_run(name):
+    """{id: result} of the quick profile on seeds that no stored result has."""
     experiment = find(f"ren2024/{name}")
-    table, _ = runner.compute(experiment, experiment.settings("quick", seeds=(7, 8), **changes))
-    return {experiment.id: table}
+    settings = experiment.settings("quick", seeds=(7, 8))
+    tables = runner.compute(experiment, settings).tables
+    return {experiment.id: Result(tables, settings, "small")}
 
 
-def test_todays_code_keeps_the_claims():
-    tables = (
-        small_run("repeated-steps")
-        | small_run("negatives-growth")
-        | small_run("learned-targets")
-    )
-    names = (
-        "linear-loss-no-bound-on-w",
-        "negatives-do-not-bound-w",
-        "collapse-needs-learned-targets",
-    )
-    assert {all_claims()[f"ren2024/{name}"].check(tables).verdict for name in names} == {
-        "reproduced"
-    }
+@pytest.mark.parametrize(
+    ("claim", "experiment"),
+    [
+        (BOUND, "repeated-steps"),
+        (GROWTH, "negatives-growth"),
+        (COLLAPSE, "learned-targets"),
+    ],
+)
+def test_todays_code_keeps_the_claims(claim, experiment):
+    assert verdict(f"ren2024/{claim}", small_run(experiment)) == "reproduced"
 
 
 def test_the_claims_fail_on_broken_code(monkeypatch):
     steps, growth = representation.repeated_steps, representation.negatives_growth
-    monkeypatch.setattr(
-        representation, "repeated_steps", lambda W, G, alpha, n: steps(W, G, alpha / 2, n)
-    )
-    assert (
-        all_claims()["ren2024/linear-loss-no-bound-on-w"]
-        .check(small_run("repeated-steps"))
-        .verdict
-        == "not reproduced"
-    )
-    monkeypatch.setattr(
-        representation,
-        "negatives_growth",
-        lambda *x: tuple(y * z for y, z in zip(growth(*x), (1, 1, 0.5))),
-    )
-    assert (
-        all_claims()["ren2024/negatives-do-not-bound-w"]
-        .check(small_run("negatives-growth"))
-        .verdict
-        == "not reproduced"
-    )
+
+    def half_of_alpha(W, G, alpha, n):
+        return steps(W, G, alpha / 2, n)
+
+    def half_of_c(*arguments):
+        a, b, c = growth(*arguments)
+        return a, b, c / 2
+
+    monkeypatch.setattr(representation, "repeated_steps", half_of_alpha)
+    monkeypatch.setattr(representation, "negatives_growth", half_of_c)
+    assert verdict(f"ren2024/{BOUND}", small_run("repeated-steps")) == "not reproduced"
+    assert verdict(f"ren2024/{GROWTH}", small_run("negatives-growth")) == "not reproduced"
 
 
-def test_negatives_reach_the_learned_targets_run():
-    """All demonstrations as negatives centre the targets: fixed targets then lose their common
-    direction."""
-    table = small_run("learned-targets")["ren2024/learned-targets"]
-    fixed = table[(table["targets"] == "fixed") & (table["step"] == table["step"].max())]
-    share = fixed[fixed["quantity"] == "mean share of directions"].pivot(
-        index="seed", columns="negatives", values="value"
+# --- measures
+
+
+def test_rank_changes_are_taken_path_by_path_also_without_negatives():
+    path = pd.DataFrame(
+        [(0, NAN, 1, 4.0), (0, NAN, 9, 5.0), (0, 3, 1, 8.0), (0, 3, 9, 6.0)],
+        columns=["seed", "r", "step", "effective_rank"],
     )
-    assert (share["all"] < share["none"] / 2).all()
+    found = rank_changes(path, 9)
+    assert sorted(found) == pytest.approx([-0.25, 0.25])
+
+
+def test_curvature_is_that_of_the_parabola_through_the_break_even_beta():
+    tables = growth()["ren2024/negatives-growth"]
+    found = with_curvature(Result(tables, find("ren2024/negatives-growth").full, "made up"))
+    assert np.allclose(found["curvature"], 0.4)
+    assert np.allclose(found["break_even_beta"], np.where(found["r"] == 1, -0.5, 2.0))

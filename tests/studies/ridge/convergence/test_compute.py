@@ -14,7 +14,14 @@ from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss, covariance_root
 from iclbook.ridge.prompt import sample_dictionary
 from studies.ridge.convergence import compute, inequalities
-from studies.ridge.convergence.settings import FrozenAttention, Thm1Path, Thm1Rates
+from studies.ridge.convergence.settings import (
+    INEQUALITIES,
+    FrozenAttention,
+    Thm1Constants,
+    Thm1Inequalities,
+    Thm1Path,
+    Thm1Rates,
+)
 
 
 def start(N=3, K=5, d=4, m=3, H=6, tau=0.4, seed=0):
@@ -36,7 +43,7 @@ def test_batched_excess_and_attention_are_the_models():
 def test_points_of_the_region_lie_in_it():
     pairs = inequalities.model_pairs(3, 4, 3, 2, 5, 50, generator())
     found = {name: (large, small) for name, large, small in pairs}
-    assert len(found) == 9 and {"PL", "curvature", "descent"} < set(found)
+    assert tuple(found) == INEQUALITIES[3:]
     for large, small in found.values():
         assert torch.isfinite(large).all() and torch.isfinite(small).all()
     large, small = found["PL, w alone, worst error"]
@@ -86,3 +93,41 @@ def test_descent_that_diverges_or_runs_out_gives_nan():
     curve = list(compute._descend(model, loss, 1e-3, 1.0, 1e-9, 30))
     assert math.isnan(compute._steps(curve, 1e-9)) and len(curve) == 31
     assert compute._steps([1.0, 0.5, 0.1], 0.1) == 2
+
+
+def test_no_inequality_is_broken_and_a_broken_one_is_counted(monkeypatch):
+    settings = Thm1Inequalities(instances=30)
+    found = compute.thm1_inequalities(settings, {"seed": 0})["inequalities"]
+    assert tuple(found["inequality"]) == INEQUALITIES
+    assert (found["violations"] == 0).all() and (found["tightest_ratio"] > 1 - 1e-6).all()
+
+    def broken(*_):
+        yield "softmax", torch.tensor([2.0, 0.5, 1.0]), torch.tensor([1.0, 1.0, 1e-11])
+
+    monkeypatch.setattr(compute, "softmax_pairs", broken)
+    row = compute.thm1_inequalities(settings, {"seed": 0})["inequalities"].iloc[0]
+    assert row[["instances", "violations", "tightest_ratio"]].tolist() == [6, 3, 0.5]
+
+
+@pytest.mark.parametrize("tokens, told", [("unit", True), ("gaussian", False)])
+def test_constants_that_rounding_decides_are_left_out(tokens, told):
+    point = {"tokens": tokens, "H": 30, "seed": 0}
+    found = compute.thm1_constants(Thm1Constants(), point)["constants"].iloc[0]
+    assert found[["kappa", "gamma", "rate_Q", "decrease"]].notna().eq(told).all()
+    assert found[["zeta_0", "b_0", "rate_w"]].notna().all()
+
+
+def test_steps_of_the_rules():
+    settings = Thm1Rates(target=1e-2, gammas=(0.25,), multiples=(1.0, 2.0), heads=(8, 16))
+    point = {"sweep": "H", "size": 16, "seed": 0}
+    found = {
+        rule: compute.thm1_rates(settings, point | {"rule": rule})["steps"].iloc[0]
+        for rule in settings.rules
+    }
+    assert found["theory"]["steps"] <= found["theory"]["bound"]
+    assert found["fixed"]["rate_Q"] == found["fixed"]["rate_w"] <= found["theory"]["rate_w"]
+    assert found["tuned"]["steps"] <= found["theory"]["steps"]
+    unreached = compute.thm1_rates(
+        Thm1Rates(steps=2, gammas=(0.25,), multiples=(1.0,)), point | {"rule": "tuned"}
+    )["steps"].iloc[0]
+    assert unreached[["steps", "rate_w", "rate_Q"]].isna().all()

@@ -91,3 +91,11 @@ def test_starts_are_what_they_are_called(case, K):
     assert tables["frozen"]["excess_loss"].item() > 1e-6
     kept = tables["signs"]["kept"]
     assert len(kept) and (kept == 1).all(), "with a vanishing rate no sign changes"
+
+
+def test_the_case_near_a_solution_names_the_sizes_that_can_be_solved():
+    for profile in ("quick", "full"):
+        s = find("yang2024/fig4-stall").settings(profile)
+        K, H = s.solvable
+        assert s.d >= K and H == 2
+        assert {"case": "from zero", "K": K, "H": H, "seed": s.seeds[0]} in s.points()

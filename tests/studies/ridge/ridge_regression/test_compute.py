@@ -6,11 +6,12 @@ from ridge_draws import dictionary, generator
 
 from iclbook.ridge import ridge_regression as rr
 from studies.ridge.ridge_regression import compute as experiments
+from studies.ridge.ridge_regression import tables
 from studies.ridge.ridge_regression.settings import DOMAINS, ErrorBound
 
 
-def test_settings_and_compute_name_the_same_domains():
-    assert experiments.DOMAINS == DOMAINS
+def test_settings_compute_and_tables_name_the_same_domains():
+    assert experiments.DOMAINS == DOMAINS == tables.DOMAINS
 
 
 def test_task_domains_are_what_they_say():

@@ -1,0 +1,75 @@
+"""Experiments of the chapter *Whole layers, many layers*."""
+
+import numpy as np
+import pytest
+import torch
+from dual_draws import gen
+
+from iclbook.catalogue import find
+from iclbook.runner import compute
+from studies.dual.layers.compute import causal, draw_parameters
+from studies.dual.layers.settings import MASKS
+
+SMALL = {
+    "ren2024/transformer-layer": dict(trials=2),
+    "ren2024/attention-stack": dict(depths=(1, 2)),
+    "ren2024/layer-steps": dict(prompts=20),
+    "ren2024/two-layers-steps": dict(prompts=5),
+}
+
+
+def tables_of(name):
+    experiment = find(f"ren2024/{name}")
+    settings = experiment.settings("quick", **SMALL[experiment.id])
+    return compute(experiment, settings).tables
+
+
+def test_every_block_activation_and_mask_has_its_residual():
+    residuals = tables_of("transformer-layer")["residuals"]
+    assert len(residuals) == 2 * 3 * 2 * 2
+    assert residuals["residual"].between(0, 1e-10).all()
+
+
+def test_a_stack_differs_from_its_trainings_by_less_than_rounding():
+    stacks = tables_of("attention-stack")["stacks"]
+    assert len(stacks) == 2 * 2 * 2 * 2
+    assert (stacks["residual"] <= stacks["rounding"]).all()
+    assert (stacks["largest_score"] > 0).all()
+
+
+@pytest.mark.parametrize("distance", ["frozen", "partial", "apart"])
+def test_all_blocks_end_at_the_layers_output(distance):
+    distances = tables_of("layer-steps")["distances"]
+    end = distances.query("step == 15 and distance == @distance")
+    assert len(end) == 4 and (end["mean"] < 1e-25).all()
+
+
+def test_a_constant_belongs_to_the_frozen_map():
+    """Before the first step the dual model's error is the demonstrations' part alone: the
+    definition of the unit."""
+    start = tables_of("layer-steps")["distances"].query("step == 0 and distance == 'frozen'")
+    np.testing.assert_allclose(start["mean"], 1, rtol=1e-12)
+
+
+def test_gates_end_as_the_answers():
+    gates = tables_of("layer-steps")["gates"].set_index("step")
+    assert list(gates.index) == list(range(16))
+    assert tuple(gates.loc[15, ["mean", "standard_error"]]) == (1, 0)
+    assert 0.3 < gates.loc[0, "mean"] < gates.loc[14, "mean"] < 1
+
+
+def test_two_layers_end_at_zero_and_only_there():
+    errors = tables_of("two-layers-steps")["errors"]
+    done = (errors["first"] == 15) & (errors["second"] == 15)
+    assert (errors.loc[done, "mean"] < 1e-25).all() and done.sum() == len(MASKS)
+    assert (errors.loc[~done, "mean"] > 1e-6).all()
+
+
+def test_a_causal_mask_shows_a_token_itself_and_those_before():
+    assert causal(3).tolist() == [[True, False, False], [True, True, False], [True] * 3]
+
+
+def test_drawn_parameters_have_their_sizes():
+    layer = draw_parameters(torch.nn.Linear(400, 300, dtype=torch.float64), gen(0), vectors=0.1)
+    assert layer.weight.std().item() == pytest.approx(1 / 20, rel=0.02)
+    assert layer.bias.std().item() == pytest.approx(0.1, rel=0.2)
