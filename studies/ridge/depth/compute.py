@@ -290,13 +290,12 @@ def race(settings, setup: Setup, model: DeepTransformer) -> dict[str, list[dict]
 
     optimizer = torch.optim.Adam(model.parameters(), s.rate, fused=True)
     looks, least = set(log_steps(s.max_steps)) - {0}, min(s.least_steps, s.max_steps)
-    racing, seconds, wall = True, 0.0, 0.0
+    racing, seconds, wall, cpu, start = True, 0.0, 0.0, 0.0, 0.0
     every, gradient = range(s.max_steps + 1), by_autograd(loss, optimizer)
     # On an idle machine both clocks agree; with other work about, the processor's still tells
-    # what a step costs.
-    cpu, start = time.process_time(), time.perf_counter()
+    # what a step costs. They run from one step's end to the next, the looks left out.
     for now in descend(gradient, optimizer, s.max_steps, at=every):
-        if racing:
+        if racing and now:
             seconds += time.process_time() - cpu
             wall += time.perf_counter() - start
         if now in looks:

@@ -1,128 +1,197 @@
 """Figures 2b and 5: runs that are interrupted, races that stop, devices that are not there."""
 
-import dataclasses
-
+import numpy as np
 import pandas as pd
 import pytest
-from iclbook.experiments.ridge import depth as experiments
 
 from iclbook import runner
+from iclbook.catalogue import find
 from iclbook.checkpoint import Checkpoint
 from iclbook.errors import InputError
-from studies.catalogue import find
+from iclbook.ridge.population_loss import Batches
+from iclbook.tables import arranged, faults
+from studies.ridge.depth import compute
 
-TINY = dict(N=3, K=6, d=4, m=2, layers=2, width=8, feedforward=8, H=2, pool=40, batch=4, test_tasks=6, steps=30,
-            steps_without_skip=30, probe_tasks=12, probe_tokens=1)  # fmt: skip
+SIZES = dict(N=3, K=6, d=4, m=2, layers=2, width=8, feedforward=8)
+FEW = dict(pool=40, batch=4, test_tasks=6)
+STEPS = dict(steps=30, steps_without_skip=30, probe_tasks=12, probe_tokens=1)
+TINY = SIZES | FEW | STEPS | {"H": 2}
+POINT = {"skip": True, "seed": 3}
+
+
+def tiny(**changes):
+    return find("yang2024/fig2b").settings("quick", **TINY | changes)
+
+
+def race(**changes):
+    settings = find("yang2024/fig5").settings("quick", **SIZES | FEW | {"H": (1, 4)} | changes)
+    return compute.fig5(settings, {"seed": 0})
+
+
+def same(found, wanted, **kwargs):
+    assert found.keys() == wanted.keys()
+    for name, table in found.items():
+        pd.testing.assert_frame_equal(table, wanted[name], **kwargs)
 
 
 def test_an_interrupted_point_goes_on_in_the_same_bits(tmp_path, monkeypatch):
-    settings, point = (
-        find("yang2024/fig2b").settings("quick", **TINY),
-        {"skip": True, "seed": 3},
-    )
-    whole = experiments.fig2b(settings, point)
-    taken, path = 0, tmp_path / "point.checkpoint"
-    original = experiments.step
+    settings, path = tiny(), tmp_path / "point.checkpoint"
+    whole = compute.fig2b(settings, POINT)
+    taken, draw = 0, Batches.draw
 
-    def breaks(*arguments):
+    def breaks(batches):
         nonlocal taken
         taken += 1
         if taken == 17:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return draw(batches)
 
-    monkeypatch.setattr(experiments, "step", breaks)
+    monkeypatch.setattr(Batches, "draw", breaks)
     with pytest.raises(KeyboardInterrupt):
-        experiments.fig2b(settings, point, Checkpoint(path, seconds=0))
+        compute.fig2b(settings, POINT, Checkpoint(path, seconds=0))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    pd.testing.assert_frame_equal(
-        experiments.fig2b(settings, point, Checkpoint(path)), whole, check_exact=True
-    )
+    same(compute.fig2b(settings, POINT, Checkpoint(path)), whole, check_exact=True)
     assert taken == 17 + 14, "sixteen steps were done, the last of them after the last save"
 
 
 def test_the_runner_hands_out_checkpoints_and_clears_them_away(tmp_path):
-    experiment = find("yang2024/fig2b")
-    settings = dataclasses.replace(experiment.settings("quick", **TINY), skip=(True,))
-    table, _ = runner.compute(experiment, settings, partial=tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".csv"]
-    pd.testing.assert_frame_equal(table, runner.compute(experiment, settings)[0], rtol=1e-9)
+    experiment, settings = find("yang2024/fig2b"), tiny(skip=(True,))
+    found = runner.compute(experiment, settings, partial=tmp_path)
+    assert not list(tmp_path.rglob("*.checkpoint"))
+    again = runner.compute(experiment, settings)
+    same(found.tables, again.tables, rtol=1e-9)
+
+
+def test_every_table_of_a_sweep_is_complete():
+    for name, settings in (
+        ("yang2024/fig2b", tiny()),
+        ("yang2024/fig5", find("yang2024/fig5").settings("quick", **SIZES | FEW, budget=0.05)),
+    ):
+        found = runner.compute(find(name), settings).tables
+        assert not faults(find(name), settings, found)
+
+
+def test_the_losses_start_near_those_of_zero_and_fall_as_the_model_trains():
+    settings = find("yang2024/fig2b").settings("quick", skip=(True,), probe_tasks=0)
+    found = compute.fig2b(settings, POINT)
+    curve = found["curves"].set_index("step")["training_loss"]
+    zero, ridge = (
+        found["references"].set_index("predictor")["training_loss"][name]
+        for name in ("zero", "ridge")
+    )
+    assert curve[0] == pytest.approx(zero, rel=0.5)
+    assert curve[settings.steps] < curve[0] / 2
+    assert ridge < curve[settings.steps]
+    assert set(found) == {name for name in find("yang2024/fig2b").tables if name in found}
+    assert "probes" not in found, "no task to probe with, no table"
+
+
+def test_the_references_are_what_they_are_called():
+    found = compute.fig2b(tiny(), POINT)
+    domains = found["reference_domains"].set_index(["predictor", "domain"])
+    assert (domains.loc["ridge", "distance"] == 0).all()
+    assert (domains.loc["Lemma 4", "distance_to_lemma4"] == 0).all()
+    to_lemma4 = domains.loc["ridge", "distance_to_lemma4"]
+    pd.testing.assert_series_equal(
+        domains.loc["Lemma 4", "distance_not_shown"], to_lemma4, check_names=False
+    )
+    linear = found["best_linear_domains"].set_index(["fitted", "domain"])
+    hidden = linear["distance_not_shown"]
+    assert hidden["in-domain"].max() < 1e-20, "in domain y*^ is the best linear predictor"
+    assert hidden["out-of-domain"].min() > 1e-6
 
 
 def test_relative_distances_agree_with_the_distances():
-    settings = find("yang2024/fig2b").settings("quick", **TINY)
-    table = experiments.fig2b(settings, {"skip": True, "seed": 0})
-    last = table[(table["step"] == TINY["steps"]) & (table["predictor"] == "transformer")]
-    value = last.set_index(["domain", "quantity"])["value"]
-    zero = table[table["predictor"] == "zero"].set_index(["domain", "quantity"])["value"]
-    for domain in experiments.DOMAINS:
-        expected = value[domain, "distance, not shown"] / zero[domain, "distance, not shown"]
-        assert value[domain, "relative distance, labels x 1"] == pytest.approx(
-            expected, rel=1e-5
-        )
+    found = compute.fig2b(tiny(), POINT)
+    domains, scaled = found["domains"], found["label_scaling"]
+    end = domains[domains["step"] == TINY["steps"]].set_index("domain")["distance_not_shown"]
+    zero = found["reference_domains"].query("predictor == 'zero'").set_index("domain")
+    plain = scaled[scaled["factor"] == 1].set_index("domain")["relative_distance"]
+    expected = end / zero["distance_not_shown"]
+    pd.testing.assert_series_equal(plain, expected, check_names=False, rtol=1e-5)
 
 
-@pytest.mark.parametrize("factor", experiments.FACTORS)
+@pytest.mark.parametrize("factor", find("yang2024/fig2b").full.factors)
 def test_larger_labels_are_the_same_as_larger_tests(factor):
-    settings = find("yang2024/fig2b").settings("quick", **TINY)
-    setup = experiments.Setup(settings, 0)
+    settings = tiny()
+    setup = compute.Setup(settings, 0)
     model, (labels, truth) = setup.model(settings, settings.H), setup.tests["in-domain"]
 
     def found(tests):
         setup.tests = {"in-domain": (tests, truth)}
-        return {
-            quantity: value
-            for *_, quantity, value in experiments.inside(setup, model, settings, 0)
-        }
+        sizes, rows = compute.label_scaling(setup, model, (1.0, factor))
+        return sizes["label_size"][0], rows["relative_distance"]
 
-    plain, larger = found(labels), found(factor * labels)
-    assert larger["label size"] == pytest.approx(factor * plain["label size"])
-    expected = plain[f"relative distance, labels x {factor:g}"]
-    assert larger["relative distance, labels x 1"] == pytest.approx(expected, rel=1e-4)
+    (size, plain), (larger_size, larger) = found(labels), found(factor * labels)
+    assert larger_size == pytest.approx(factor * size)
+    assert larger.iloc[0] == pytest.approx(plain.iloc[1], rel=1e-4)
 
 
-def test_a_race_stops_at_its_budget_or_at_its_steps_and_shows_all_heads_the_same():
-    settings = find("yang2024/fig5").settings("quick", **{k: TINY[k] for k in ("N", "K", "d", "m", "layers", "width", "feedforward")},
-                                              H=(1, 4), pool=40, batch=4, test_tasks=6, max_steps=15, budget=1e6)  # fmt: skip
-    table = experiments.fig5(settings, {"seed": 0}).set_index(["H", "quantity", "step"])[
-        "value"
-    ]
-    assert (table.xs("iterations", level="quantity") == 15).all()
-    first = table.xs("training loss", level="quantity").xs(1, level="step")
+def test_a_linear_target_is_read_off_and_noise_is_not():
+    random = np.random.default_rng(0)
+    x, noise = random.standard_normal((2, 200, 5))
+    assert compute.r2(x, x @ random.standard_normal((5, 3)) + 1, 150) > 0.999
+    assert compute.r2(x, noise, 150) < 0.2
+
+
+def test_a_race_stops_at_its_steps_and_shows_all_heads_the_same():
+    found = race(max_steps=15, budget=1e6)
+    assert (found["ends"]["iterations"] == 15).all()
+    first = found["curves"].query("step == 1").set_index("H")["training_loss"]
     assert abs(first[1] - first[4]) < 0.2 * first[1], (
         "the same weights and the same batch, other heads"
     )
-    assert (
-        table[1, "exponentials", 0] * 4 == table[4, "exponentials", 0]
-        and table[1, "flops", 0] == table[4, "flops", 0]
-    )
-    changes = dict(max_steps=10**6, budget=0.05, final_look=False, least_steps=215)
-    short = experiments.fig5(dataclasses.replace(settings, **changes), {"seed": 0})
-    last = short.groupby(["quantity", "H"]).last()
-    assert (
-        (last.loc["final seconds", "value"] >= 0.05) & (last.loc["final seconds", "value"] < 1)
-    ).all()
-    assert (last.loc["seconds", "step"] <= last.loc["iterations", "value"]).all()
-    assert (last.loc["training loss", "step"] >= 215).all(), (
-        "who was too slow went on after the race"
-    )
+    costs = found["costs"].set_index("H")
+    assert costs.loc[1, "exponentials"] * 4 == costs.loc[4, "exponentials"]
+    assert costs.loc[1, "flops"] == costs.loc[4, "flops"]
+    assert not found["curves"].isna().any(axis=None), "the time was never up"
+
+
+def test_a_race_stops_at_its_budget_and_who_was_too_slow_goes_on_after_it():
+    found = race(max_steps=10**6, budget=0.05, final_look=False, least_steps=215)
+    ends, curves = found["ends"].set_index("H"), found["curves"]
+    assert ends["seconds"].between(0.05, 1).all()
+    timed = curves.dropna().groupby("H")["step"].max()
+    assert (ends["iterations"] > 0).all(), "getting ready does not count"
+    assert (timed <= ends["iterations"]).all()
+    assert (curves.groupby("H")["step"].max() >= 215).all()
+    assert "final_losses" not in found and "final_distances" not in found
 
 
 def test_training_losses_are_means_since_the_last_look(monkeypatch):
-    settings = find("yang2024/fig5").settings(
-        "quick", H=(1,), max_steps=40, budget=0.0, final_look=False
-    )
     losses = iter(range(1, 41))
-    monkeypatch.setattr(experiments, "step", lambda *arguments: next(losses))
-    table = experiments.fig5(settings, {"seed": 0})
-    shown = table[table["quantity"] == "training loss"]
+    monkeypatch.setattr(
+        compute, "batch_loss", lambda model, batches: next(losses) + 0 * model.read.bias.sum()
+    )
+    found = race(H=(1,), max_steps=40, least_steps=40, budget=0.0, final_look=False)
+    shown = found["curves"]
     since = shown["step"].shift(fill_value=0)
-    assert (shown["value"] == (since + 1 + shown["step"]) / 2).all() and (
-        shown["step"] - since
-    ).max() > 2
+    assert (shown["training_loss"] == (since + 1 + shown["step"]) / 2).all()
+    assert (shown["step"] - since).max() > 2
+    assert shown["seconds"].isna().all() and (found["ends"]["iterations"] == 0).all()
+
+
+def test_what_the_clock_decides_is_never_compared():
+    declared = find("yang2024/fig5").tables
+    clock = {f"{t}.{m}" for t, d in declared.items() for m, a in d.measures.items() if a.clock}
+    assert clock == {
+        "curves.seconds",
+        "ends.iterations",
+        "ends.seconds",
+        "ends.wall_seconds",
+        "final_losses.loss",
+        "final_distances.distance",
+    }
+    assert declared["curves"].ragged, "how many looks there are, the clock decides"
 
 
 def test_a_device_that_is_not_there_is_refused():
-    settings = find("yang2024/fig2b").settings("quick", **TINY, device="nowhere")
     with pytest.raises(InputError, match="no device 'nowhere'; add --set device=cpu"):
-        experiments.fig2b(settings, {"skip": True, "seed": 0})
+        compute.fig2b(tiny(device="nowhere"), POINT)
+
+
+def test_tables_are_as_declared():
+    experiment = find("yang2024/fig2b")
+    found = compute.fig2b(tiny(), POINT)
+    whole = {name: table.assign(**POINT) for name, table in found.items()}
+    assert arranged(experiment, whole).keys() == experiment.tables.keys()
