@@ -45,7 +45,7 @@ def lemma4(settings, point) -> dict[str, pd.DataFrame]:
         copies = sigma_points(Z, tau)  # (m, 2 m N)
         repeated = y[0].repeat_interleave(2 * m)  # (2 m N,)
         fitted = np.linalg.lstsq(copies.T.numpy(), repeated.numpy())[0]  # (m,)
-        off = np.linalg.norm(best[0] - fitted) / np.linalg.norm(fitted)
+        off = np.linalg.norm(best[0].numpy() - fitted) / np.linalg.norm(fitted)
         templates.append((instance, off))
         if m != N:
             norm = (best.norm() / limit.norm()).item()

@@ -20,7 +20,8 @@ def falls_towards_m(result) -> pd.Series:
 
 def behaviour(result, predictor: str) -> pd.DataFrame:
     """Norm, residual and error of a predictor, rows (tau, N, seed): two of them divide."""
-    return result["behaviours"].set_index(["predictor", "tau", "N", "seed"]).loc[predictor]
+    rows = result["behaviours"].set_index(["predictor", "tau", "N", "seed"])
+    return rows.sort_index().loc[predictor]
 
 
 def trained_ends(result) -> pd.DataFrame:

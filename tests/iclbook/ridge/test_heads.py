@@ -1,8 +1,6 @@
-"""Heads against scipy, numpy and autograd; Proposition 1's cases; the chapter's claims against
-false data."""
+"""Heads against scipy, numpy and autograd; Proposition 1's cases."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.linalg
 import torch
@@ -10,7 +8,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import heads
 from iclbook.ridge.model import MultiHeadAttention

@@ -1,8 +1,6 @@
-"""Lemma 4 and Figure 3 against Monte Carlo, scipy and scikit-learn; their claims against false
-data."""
+"""Lemma 4 and Figure 3 against Monte Carlo, scipy and scikit-learn."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from ridge_draws import dictionary, generator
 from scipy.optimize import minimize, minimize_scalar
 
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge import template
 from iclbook.ridge.population_loss import label_covariance, optimal_weights

@@ -1,10 +1,9 @@
 """Checks of *What heads buy* say no to stored results that were made false."""
 
 import pytest
-from claims import verdict_after
+from claims import stored, verdict_after
 
-from iclbook.catalogue import find
-from studies.ridge.heads.compute import one_head
+from studies.ridge.heads.tables import ends, predicting_zero
 
 ONE, TWO, PROP1 = "yang2024/one-head", "yang2024/two-heads", "yang2024/prop1"
 
@@ -44,6 +43,11 @@ ONE_DRAW = "beta == 1 and H == 60 and draw == 7 and seed == 2 and tokens == "
             ONE,
             dict(bounds=at("K == 100 and seed == 2 and start == 3", "explicit_Q", 0.5)),
         ),
+        (
+            "one-head-impossible",
+            ONE,
+            dict(bounds=at("K == 200 and seed == 1 and start == 5", "bound", 20.0)),
+        ),
         ("two-heads-suffice", TWO, dict(construction=at("K == 60", "excess_loss", 1e-15))),
         ("prop1-full-rank", PROP1, dict(spans=at(f"{ONE_DRAW} 'unit'", "rank", 29))),
         (
@@ -78,18 +82,24 @@ def test_what_proposition_1_does_not_speak_of_changes_nothing(changes):
     assert verdict_after("yang2024/prop1-full-rank", PROP1, **changes) == "reproduced"
 
 
-def test_one_head_stops_by_its_rule_and_measures_what_its_columns_say():
-    settings = find(ONE).settings("quick", max_steps=400, check=50)
-    point = {"K": 12, "w_start": "best fit", "seed": 0, "start": 1}
-    tables = one_head(settings, point)
-    curves, signs, bounds = tables["curves"], tables["signs"], tables["bounds"].iloc[0]
-    assert curves["step"].tolist()[:3] == [0, 50, 100] and curves["step"].max() <= 400
-    assert signs["step"].tolist() == curves["step"].tolist()[1:]
-    assert bounds["explicit_Q"] == pytest.approx(bounds["bound"], rel=1e-6)
-    assert (signs["bound"] >= bounds["bound"] * (1 - 1e-9)).all()
-    assert (curves["excess_loss"] >= bounds["bound"] * (1 - 1e-9)).all()
-    assert signs["first"].iloc[0] == 1 and signs["best"].between(0.5, 1).all()
-    other = one_head(settings, point | {"start": 0})["curves"]
-    assert other["excess_loss"].iloc[0] != curves["excess_loss"].iloc[0]
-    early = one_head(settings.changed(last_rate=1.0), point)["curves"]
-    assert early["step"].max() == 0, "a rate under the last one ends the training"
+@pytest.mark.parametrize("lost", ["draw == 99", "draw == 0 and H == 31"])
+def test_a_draw_that_is_missing_everywhere_is_refused(lost):
+    def without(table):
+        return table.drop(table.query(lost).index)
+
+    assert verdict_after("yang2024/prop1-full-rank", PROP1, spans=without) == "refused"
+
+
+def test_ends_are_the_last_looks_beside_their_bounds():
+    result = stored("yang2024/one-head-impossible")[ONE]
+    run = ["K", "w_start", "seed", "start"]
+    ended = ends(result).set_index(run)
+    assert len(ended) == len(result["bounds"])
+    assert ended.drop(columns="explicit_Q").notna().all(axis=None)
+    last = result["curves"].groupby(run)["step"].max()
+    assert (ended["step"] == last.loc[ended.index]).all()
+    assert (ended["bound_of_signs"] >= ended["bound"] * (1 - 1e-9)).all()
+    nothing = predicting_zero(result)
+    assert nothing.index.names == ["K", "seed"] and len(nothing) == 6
+    first = result["curves"].query("step == 0 and w_start == 'zero' and K == 100 and seed == 2")
+    assert (first["excess_loss"] == nothing[100, 2]).all()

@@ -3,9 +3,7 @@
 import pytest
 from claims import CLAIMS, stored, verdict, verdict_after
 
-from iclbook.catalogue import find
-from studies.ridge.template.compute import fig3, fig3_penalties, fig3_trained
-from studies.ridge.template.tables import gaps
+from studies.ridge.template.tables import behaviour, falls_towards_m, gaps, trained_ends
 
 FIG3, LEMMA4, TRAINED = "yang2024/fig3", "yang2024/lemma4", "yang2024/fig3-trained"
 
@@ -74,33 +72,29 @@ def test_a_gap_that_always_shrinks_towards_m_is_called_reproduced():
     assert verdict_after(claim, FIG3, gaps=shrinking) == "reproduced"
 
 
-def test_the_experiments_measure_what_their_columns_say():
-    small = find(FIG3).settings("quick", N_first=18, N_last=22)
-    tables = fig3(small, {"tau": 0.01, "seed": 4})
-    copied = tables["gaps"].query("reading == 'copied'").set_index("N")["gap"]
-    assert copied[20] < 1e-20 < copied.drop(20).min()
-    behaviour = tables["behaviours"].set_index(["N", "predictor"])
-    for N in (18, 22):
-        model, best = behaviour.loc[(N, "transformer")], behaviour.loc[(N, "best")]
-        assert model["error"] < best["error"]
-        assert (model["norm"] < best["norm"]) == (N < 20)
-    assert (tables["prompts"]["smallest_singular_value"] > 0).all()
-
-    settings = find(TRAINED).quick
-    trained = fig3_trained(settings, {"N": 6, "seed": 0})
-    first, last = (trained["curves"].iloc[row] for row in (0, -1))
-    limits = trained["limits"].iloc[0]
-    assert last["step"] == settings.steps and last["excess_loss"] < 0.01 * first["excess_loss"]
-    assert abs(last["gap"] - limits["gap"]) < 0.1 * first["gap"]
-    assert limits["error"] < limits["best_error"]
-
-    chosen = fig3_penalties(find("yang2024/fig3-penalties").quick, {"N": 10, "seed": 0})
-    errors = chosen["errors"].set_index("rule")
-    assert errors["error"].idxmin() == "oracle"
-    assert errors.loc["transformer", "low"] == pytest.approx(20 * 0.01)
-    assert errors.loc["best", "high"] == pytest.approx(10 * 0.01)
-    assert 0.5 < chosen["tasks"]["transformer_errs_less"].item() <= 1
-
-
 def test_gaps_have_a_row_for_each_prompt_and_a_column_for_each_seed():
     assert gaps(stored("yang2024/fig3-gap-vanishes-at-m")[FIG3]).shape == (101, 5)
+
+
+def test_falls_are_read_on_the_way_to_m():
+    result = stored("yang2024/fig3-gap-vanishes-at-m")[FIG3]
+    falls, gap = falls_towards_m(result), gaps(result).median(axis=1)
+    assert len(falls) == 100 and 100 not in falls.index
+    assert falls[99] and falls[101] and falls[60] == (gap[61] < gap[60])
+    assert falls[140] == (gap[139] < gap[140])
+
+
+def test_predictors_stand_row_by_row_beside_each_other():
+    result = stored("yang2024/fig3-transformer-errs-less")[FIG3]
+    ratio = behaviour(result, "transformer") / behaviour(result, "best")
+    assert len(ratio) == 505 and not ratio.isna().any(axis=None)
+    rows = result["behaviours"].query("N == 60 and seed == 3").set_index("predictor")["norm"]
+    assert ratio.loc[(0.01, 60, 3), "norm"] == rows["transformer"] / rows["best"]
+
+
+def test_trained_ends_hold_the_last_step_and_the_limits():
+    result = stored("yang2024/fig3-trained-models")[TRAINED]
+    ended = trained_ends(result)
+    assert len(ended) == 9 and (ended["step"] == result.settings.steps).all()
+    assert ended["gap"].sub(ended["limit_gap"]).abs().max() < 1e-6
+    assert (ended["error"] >= ended["limit_error"] * (1 - 1e-9)).all()

@@ -1,0 +1,47 @@
+"""The experiments of *Which template does it choose?* measure what their columns say."""
+
+import pytest
+
+from iclbook.catalogue import find
+from studies.ridge.template.compute import fig3, fig3_penalties, fig3_trained, lemma4
+
+FIG3, LEMMA4, TRAINED = "yang2024/fig3", "yang2024/lemma4", "yang2024/fig3-trained"
+
+
+def test_the_experiments_measure_what_their_columns_say():
+    small = find(FIG3).settings("quick", N_first=18, N_last=22)
+    tables = fig3(small, {"tau": 0.01, "seed": 4})
+    copied = tables["gaps"].query("reading == 'copied'").set_index("N")["gap"]
+    assert copied[20] < 1e-20 < copied.drop(20).min()
+    behaviour = tables["behaviours"].set_index(["N", "predictor"])
+    for N in (18, 22):
+        model, best = behaviour.loc[(N, "transformer")], behaviour.loc[(N, "best")]
+        assert model["error"] < best["error"]
+        assert (model["norm"] < best["norm"]) == (N < 20)
+    assert (tables["prompts"]["smallest_singular_value"] > 0).all()
+
+    settings = find(TRAINED).quick
+    trained = fig3_trained(settings, {"N": 6, "seed": 0})
+    first, last = (trained["curves"].iloc[row] for row in (0, -1))
+    limits = trained["limits"].iloc[0]
+    assert last["step"] == settings.steps and last["excess_loss"] < 0.01 * first["excess_loss"]
+    assert abs(last["gap"] - limits["gap"]) < 0.1 * first["gap"]
+    assert limits["error"] < limits["best_error"]
+
+    chosen = fig3_penalties(find("yang2024/fig3-penalties").quick, {"N": 10, "seed": 0})
+    errors = chosen["errors"].set_index("rule")
+    assert errors["error"].idxmin() == "oracle"
+    assert errors.loc["transformer", "low"] == pytest.approx(20 * 0.01)
+    assert errors.loc["best", "high"] == pytest.approx(10 * 0.01)
+    assert 0.5 < chosen["tasks"]["transformer_errs_less"].item() <= 1
+
+
+def test_lemma_4_is_least_squares_and_ratios_are_turned_to_at_least_one():
+    settings = find(LEMMA4).settings("quick", instances=60, largest=3)
+    tables = lemma4(settings, {"seed": 5})
+    templates, ratios = tables["templates"], tables["ratios"]
+    assert templates["instance"].tolist() == list(range(60))
+    assert templates["difference"].max() < 1e-10
+    assert 0 < len(ratios) < 60, "instances with N = m have no direction"
+    assert (ratios[["norm", "residual"]] >= 1 - 1e-12).all(axis=None)
+    assert (ratios["norm"] > 1).all()
