@@ -168,7 +168,7 @@ def test_small_h_wins_for_most_seeds_only_is_partly():
 def test_fig5_deep_needs_no_large_h():
     def found(training):
         return of_fig5(
-            "deep-needs-no-large-h", fig5(dict.fromkeys(training, 9), FEWER, training)
+            "deep-needs-no-large-h", fig5(dict.fromkeys(training, 9), training, training)
         )
 
     assert found({1: 2.0, 4: 1.0, 64: 1.0}) == ("reproduced", 1.0)
