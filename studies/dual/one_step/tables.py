@@ -3,6 +3,7 @@
 import pandas as pd
 
 from iclbook.claim import Outcome, at_most
+from iclbook.store import Result
 
 DIGITS = 1e-9  # relative to a curve's start: the store keeps ten digits
 
@@ -43,6 +44,27 @@ def over_seeds(curves: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     found = grouped.mean()
     found[errors] = grouped[errors].agg(lambda each: (each**2).sum() ** 0.5 / len(each))
     return found
+
+
+def against_closed_form(fig3: Result) -> pd.DataFrame:
+    """By layer, over seeds: the error of single steps at step 0 and at step N, the extremes of
+    its ratio to the closed form between, and the relative standard error in the middle."""
+    N, curves = fig3.settings.N, over_seeds(fig3["exact"], ["weights", "step"])
+    mean, error, closed = (curves[name].unstack() for name in ("single", "single_se", "closed"))
+    ratios = (mean / closed)[range(1, N - 1)]
+    columns = {"start": mean[0], "end": mean[N], "relative_se": (error / closed)[N // 2]}
+    return pd.DataFrame(columns | {"lowest": ratios.min(axis=1), "highest": ratios.max(axis=1)})
+
+
+def floors(fig3: Result) -> pd.DataFrame:
+    """By layer and d_r, over seeds: the error left at step N against exact attention, over the
+    exact kernel's first error, with its standard error; that against its own attention, over
+    its own first."""
+    features = over_seeds(fig3["features"], ["weights", "d_r", "step"])
+    exact = over_seeds(fig3["exact"], ["weights", "step"])["single"].xs(0, level="step")
+    start, end = (features.xs(step, level="step") for step in (0, fig3.settings.N))
+    found = end[["to_exact", "to_exact_se"]].div(exact, axis=0, level="weights")
+    return found.assign(own=end["single"] / start["single"])
 
 
 def over_start(exact: pd.DataFrame) -> pd.DataFrame:

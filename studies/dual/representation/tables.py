@@ -49,10 +49,40 @@ def behaves(alpha: float, path: pd.DataFrame, last: int) -> bool:
     return distance[last] >= abs(1 - alpha) ** last * distance[0] / 2
 
 
+def rates(repeated: Result) -> pd.DataFrame:
+    """By alpha and seed, without negatives: ||W|| after the first step and the last, the gain a
+    step from step 10 on, and the factor a step of the distance from G / alpha, steps 5 to 10.
+
+    The factor is NaN at alpha = 0 and 1, where there is no distance to shrink.
+    """
+    plain, last = repeated["plain"], repeated.settings.recorded[-1]
+    norm, distance = (
+        plain.pivot(index=["alpha", "seed"], columns="step", values=measure)
+        for measure in ("norm", "limit_distance")
+    )
+    factor = ((distance[10] / distance[5]) ** (1 / 5)).drop([0.0, 1.0])
+    gain = (norm[last] - norm[10]) / (last - 10)
+    return pd.DataFrame({"first": norm[1], "last": norm[last], "gain": gain, "factor": factor})
+
+
 def rank_changes(path: pd.DataFrame, last: int) -> pd.Series:
     """Relative change of the effective rank from step 1 to step `last`, a row a path."""
     wide = path.pivot(index=["seed", "r"], columns="step", values="effective_rank")
     return wide[last] / wide[1] - 1
+
+
+def collapse_measures(path: pd.DataFrame, last: int) -> dict[str, float]:
+    """Medians over seeds of rank and mean share of the paths of one loss, and the extremes of
+    the rank's relative change from step 1 on."""
+    median = path.groupby("step")[["effective_rank", "mean_share"]].median()
+    change = rank_changes(path, last)
+    return {
+        "rank_first": median.loc[1, "effective_rank"],
+        "rank_last": median.loc[last, "effective_rank"],
+        "fall": change.min(),
+        "rise": change.max(),
+        "share_last": median.loc[last, "mean_share"],
+    }
 
 
 def repeating_does_not_collapse(results, threshold) -> Outcome:
@@ -78,6 +108,11 @@ def with_curvature(negatives: Result) -> pd.DataFrame:
     return growth.assign(shape=shape, curvature=sums["top"] / sums["bottom"])
 
 
+def misses(growth: pd.DataFrame) -> pd.Series:
+    """Distance of the measured growth from the predicted one, in its standard errors."""
+    return (growth["measured"] - growth["predicted"]).abs() / growth["standard_error"]
+
+
 def negatives_do_not_bound_w(results, threshold) -> Outcome:
     """Largest distance of the measured growth from the predicted one, in standard errors.
 
@@ -88,14 +123,13 @@ def negatives_do_not_bound_w(results, threshold) -> Outcome:
     measured, predicted, error = (
         growth[name] for name in ("measured", "predicted", "standard_error")
     )
-    distance = ((measured - predicted).abs() / error).max(skipna=False)
     parabola = 1 + growth["curvature"] * growth["shape"]
     as_said = (
         (predicted - parabola).abs().max(skipna=False) <= 1e-6
         and measured.max() > 1 > measured.min()
         and (measured > 10 * error).all()
     )
-    return judged(at_most(distance, threshold), as_said)
+    return judged(at_most(misses(growth).max(skipna=False), threshold), as_said)
 
 
 # --- targets that learn

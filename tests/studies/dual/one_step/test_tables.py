@@ -8,7 +8,13 @@ from claims import CLAIMS, altered, verdict
 from iclbook.catalogue import find
 from iclbook.runner import compute
 from iclbook.store import Result
-from studies.dual.one_step.tables import over_seeds, parabola, relative
+from studies.dual.one_step.tables import (
+    against_closed_form,
+    floors,
+    over_seeds,
+    parabola,
+    relative,
+)
 
 THM31, FIG3 = "ren2024/thm31", "ren2024/fig3-left"
 SMALL = {THM31: dict(trials=15), FIG3: dict(steps=3, prompts=40, d_r=(5, 20), seeds=(0, 1))}
@@ -119,3 +125,28 @@ def test_relative_divides_each_curve_by_its_own_start():
 
 def test_the_parabola_starts_at_one_and_ends_at_zero():
     assert parabola(np.array([0, 5, 10]), 10).tolist() == [1.0, 0.25, 0.0]
+
+
+def test_against_closed_form_looks_between_the_ends(results):
+    def one_step_high(table):
+        table.loc[table["step"] == 5, "single"] = 3 * table.loc[table["step"] == 5, "closed"]
+        table.loc[table["step"] == 14, "single"] = 9.0
+        return table
+
+    fig3 = altered(results[FIG3], exact=one_step_high)
+    found, exact = against_closed_form(fig3), over_seeds(fig3["exact"], ["weights", "step"])
+    assert found["highest"].tolist() == pytest.approx([3.0, 3.0])
+    assert (found["lowest"] < found["highest"]).all()
+    assert found["start"].tolist() == exact["single"].xs(0, level="step").tolist()
+    assert found["end"].tolist() == exact["single"].xs(15, level="step").tolist()
+
+
+def test_floors_are_over_the_first_error_of_the_same_layer(results):
+    fig3 = results[FIG3]
+    found = floors(fig3)
+    assert found.index.tolist() == [(w, d) for w in ("random", "trained") for d in (5, 20)]
+    end = fig3["features"].query("weights == 'trained' and d_r == 20 and step == 15")
+    start = fig3["exact"].query("weights == 'trained' and step == 0")
+    wanted = end["to_exact"].mean() / start["single"].mean()
+    assert found.loc[("trained", 20), "to_exact"] == pytest.approx(wanted)
+    assert (found["own"] < 1e-20).all()

@@ -11,7 +11,13 @@ from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.dual import representation
 from iclbook.store import Result
-from studies.dual.representation.tables import rank_changes, with_curvature
+from studies.dual.representation.tables import (
+    collapse_measures,
+    misses,
+    rank_changes,
+    rates,
+    with_curvature,
+)
 
 NAN = float("nan")
 ALPHAS, RECORDED = (-0.1, 0.0, 0.5, 2.0, 2.1), (0, 1, 100, 200)
@@ -183,3 +189,35 @@ def test_curvature_is_that_of_the_parabola_through_the_break_even_beta():
     found = with_curvature(Result(tables, find("ren2024/negatives-growth").full, "made up"))
     assert np.allclose(found["curvature"], 0.4)
     assert np.allclose(found["break_even_beta"], np.where(found["r"] == 1, -0.5, 2.0))
+
+
+def test_misses_are_in_standard_errors():
+    table = pd.DataFrame({"measured": [1.0], "predicted": [1.2], "standard_error": [0.1]})
+    assert misses(table).tolist() == pytest.approx([2.0])
+
+
+def test_rates_are_those_of_the_closed_form():
+    """Distances 0.7 |1 - alpha|^t and norms 3 t: the factor is |1 - alpha|, the gain 3."""
+    rows = [
+        (seed, alpha, step, 3.0 * step, 0.7 * abs(1 - alpha) ** step)
+        for seed, alpha, step in product((0, 1), (0.0, 0.5, 1.0, 2.1), (0, 1, 5, 10, 200))
+    ]
+    columns = ["seed", "alpha", "step", "norm", "limit_distance"]
+    tables = {"plain": pd.DataFrame(rows, columns=columns)}
+    found = rates(Result(tables, find("ren2024/repeated-steps").full, "made up"))
+    assert len(found) == 8
+    assert found["gain"].tolist() == pytest.approx([3.0] * 8)
+    assert found.loc[0.5, "factor"].tolist() == pytest.approx([0.5, 0.5])
+    assert found.loc[2.1, "factor"].tolist() == pytest.approx([1.1, 1.1])
+    assert found.loc[[0.0, 1.0], "factor"].isna().all()
+    assert (found["last"] == 600).all() and (found["first"] == 3).all()
+
+
+def test_collapse_measures_take_medians_and_the_extremes_of_change():
+    path = pd.DataFrame(
+        [(0, 1, 4.0, 0.1), (0, 9, 5.0, 0.2), (1, 1, 8.0, 0.3), (1, 9, 6.0, 0.6)],
+        columns=["seed", "step", "effective_rank", "mean_share"],
+    ).assign(r=NAN)
+    found = collapse_measures(path, 9)
+    wanted = dict(rank_first=6.0, rank_last=5.5, fall=-0.25, rise=0.25, share_last=0.4)
+    assert found == pytest.approx(wanted)
