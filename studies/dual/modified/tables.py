@@ -23,7 +23,7 @@ def label(family: str, strengths: dict) -> str:
 
 def layers(result, grain: str = "") -> pd.DataFrame:
     """The tables of one grain of all families under each other; strengths that a family has not
-    are NaN. Columns family and setting, its label, come first.
+    are NaN. Columns family and setting, its label, come first; rows in the order of the grid.
 
     Raises InputError where a table does not hold the settings' grid and no more.
     """
@@ -44,7 +44,8 @@ def layers(result, grain: str = "") -> pd.DataFrame:
         table = table.copy()
         table.insert(0, "setting", [wanted[row] for row in rows])
         table.insert(0, "family", family)
-        parts.append(table)
+        place = {name: index for index, name in enumerate(wanted.values())}
+        parts.append(table.sort_values("setting", kind="stable", key=lambda x: x.map(place)))
     return pd.concat(parts, ignore_index=True)
 
 

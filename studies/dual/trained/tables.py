@@ -60,6 +60,13 @@ def gains(
     return pd.DataFrame(rows, columns=[*names, "mean", "low", "high", "seeds"])
 
 
+def mean_curves(result) -> pd.DataFrame:
+    """Loss on the test prompts along training, mean over seeds and starts: a row a (family,
+    setting), a column a step."""
+    keys = ["family", "setting", "step"]
+    return layers(result, "curves").groupby(keys, sort=False)["loss"].mean().unstack("step", sort=False)
+
+
 def was_trained(result) -> bool:
     """Whether the curves end, on their own prompts, at about what the final losses say."""
     alike = []
@@ -144,15 +151,21 @@ def under(table: pd.DataFrame, task: str, N: int = 15, inputs="uniform", noise=0
     return table[rows].drop(columns=list(condition))
 
 
+def two_number_losses(optimum) -> pd.DataFrame:
+    """The tables of two-numbers under each other: the condition and seed, weights, r, beta,
+    sign, and the measures. What weights do not have is NaN."""
+    linear = optimum["linear"]
+    names = {False: "linear attention", True: "centred linear attention"}
+    linear = linear.assign(weights=linear["centred"].map(names)).drop(columns="centred")
+    negative = optimum["negative"].assign(weights="negative")
+    return pd.concat([optimum["positive"], negative, linear], ignore_index=True)
+
+
 def optima(optimum, task: str, **condition) -> pd.DataFrame:
-    """The best of two numbers, means over seeds, of plain weights (r and beta NaN) and of those
-    with negatives: r, beta, sign and the measures."""
-    plain, negative = (
-        under(optimum[name], task, **condition) for name in ("positive", "negative")
-    )
-    plain = plain[plain["weights"] == "plain"].drop(columns="weights")
-    best = pd.concat([plain.assign(r=np.nan, beta=np.nan), negative])
-    groups = best.groupby(["r", "beta", "sign"], sort=False, dropna=False)
+    """The best of two numbers under one condition, means over seeds: weights, r, beta, sign and
+    the measures."""
+    best = under(two_number_losses(optimum), task, **condition)
+    groups = best.groupby(["weights", "r", "beta", "sign"], sort=False, dropna=False)
     return groups[["loss", "score_scale", "value_scale"]].mean().reset_index()
 
 
@@ -168,7 +181,8 @@ def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     groups = found.groupby(keys, sort=False, dropna=False)
     found = groups["final_loss"].mean().rename("loss").reset_index()
     best = optima(optimum, task, N=result.settings.N).rename(columns={"loss": "optimum"})
-    best = best.drop(columns=["score_scale", "value_scale"])
+    best = best[best["weights"].isin(["plain", "negative"])]
+    best = best[["r", "beta", "sign", "optimum"]]
     found = found.merge(best, on=["r", "beta", "sign"], how="left")
     return found.drop(columns=["r", "beta"]).assign(ratio=found["loss"] / found["optimum"])
 
