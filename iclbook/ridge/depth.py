@@ -38,9 +38,16 @@ class DeepTransformer(nn.Module):
     """
 
     def __init__(
-        self, dictionary: Dictionary, *, layers: int, width: int, feedforward: int, H: int,
-        generator: torch.Generator, skip: bool = True,
-    ):  # fmt: skip
+        self,
+        dictionary: Dictionary,
+        *,
+        layers: int,
+        width: int,
+        feedforward: int,
+        H: int,
+        generator: torch.Generator,
+        skip: bool = True,
+    ):
         super().__init__()
         require_sizes(layers=layers, width=width, feedforward=feedforward, H=H)
         require(width % H == 0, f"H={H} does not divide the width {width}; choose a divisor")

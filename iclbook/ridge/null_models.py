@@ -13,8 +13,8 @@ from iclbook.training import descend
 def free_table_descent(
     loss, table: nn.Parameter, rate: float, steps: int, *, at: Iterable[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Gradient descent on a free table of weights, (N, K), in place; yields (step, table) for the
-    steps in `at`.
+    """Gradient descent on a free table of weights, (N, K), in place; yields (step, table) for
+    the steps in `at`.
 
     loss: table -> (value, gradient), such as `PopulationLoss`. The problem is convex.
     """

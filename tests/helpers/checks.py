@@ -29,11 +29,11 @@ LAYERS = (
     ("iclbook.experiment", "iclbook.files", "iclbook.machine", "iclbook.statistics"),
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
-    ("iclbook.cluster",),
-    ("iclbook.runner",),
+    ("iclbook.runner", "iclbook.cluster"),
     ("iclbook.chapter", "iclbook.cli", "iclbook.__main__"),
 )
-# What a file of a study may import, beside libraries and files of its own kind elsewhere.
+# What a file of a study may import, beside libraries and files of its own kind elsewhere. What
+# computes may read settings too.
 STUDY_FILES = {
     "settings": ("iclbook.experiment", "iclbook.errors"),
     "tables": ("iclbook.claim", "iclbook.errors", "iclbook.statistics"),
@@ -98,7 +98,7 @@ def notebook_faults(path: Path) -> list[str]:
             wide = [line for line in source.splitlines() if len(line) > COLUMNS]
             if wide:
                 faults.append(f"{path.name}: cell {number} is wider than {COLUMNS} columns")
-            if re.search(r"(?m)^\s*\w+ = lambda\b|# fmt: ", source):
+            if re.search(r"(?m)^\s*\w+ = lambda\b|# fmt\b", source):
                 faults.append(f"{path.name}: cell {number} names a lambda or skips formatting")
     return faults
 
@@ -332,8 +332,12 @@ def study_faults(root: Path) -> list[str]:
             continue
         allowed = STUDY_FILES.get(path.stem, STUDY_FILES["compute"])
         for target in sorted(imported_modules(path, root)):
+            kind = target.split(".")[-1]
+            computes = path.stem not in STUDY_FILES or path.stem == "compute"
             same_kind = target.startswith("studies.") and (
-                target.split(".")[-1] not in STUDY_FILES or target.split(".")[-1] == path.stem
+                kind not in STUDY_FILES
+                or kind == path.stem
+                or (computes and kind in ("settings", "compute"))
             )
             fits = any(target == known or target.startswith(f"{known}.") for known in allowed)
             if not (same_kind or fits):

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from iclbook import chapter, plots
+from iclbook.catalogue import find
 from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.store import Result
-from studies.catalogue import CATALOGUE
 
 
 @pytest.fixture
@@ -24,13 +24,11 @@ def shown(monkeypatch):
 
 def test_the_profile_picks_stored_or_live(monkeypatch):
     monkeypatch.delenv("ICLBOOK_PROFILE", raising=False)
-    assert "loaded: yang2024/lemma5/full.csv" in chapter.load("yang2024/lemma5").provenance
+    assert "loaded: yang2024/lemma5/full" in chapter.load("yang2024/lemma5").provenance
     monkeypatch.setenv("ICLBOOK_PROFILE", "quick")
     live = chapter.load("yang2024/lemma5")
-    assert (
-        "computed live (quick profile)" in live.provenance
-        and live.settings == CATALOGUE["yang2024/lemma5"].quick
-    )
+    assert "computed live (quick profile)" in live.provenance
+    assert live.settings == find("yang2024/lemma5").quick
     monkeypatch.setenv("ICLBOOK_PROFILE", "paper")
     with pytest.raises(InputError, match="must be quick or full"):
         chapter.load("yang2024/lemma5")
@@ -43,7 +41,7 @@ def test_deviations_print_themselves(shown):
 
 
 def test_deviations_say_none_where_there_is_none(shown, monkeypatch):
-    fig2a = CATALOGUE["yang2024/fig2a"]
+    fig2a = find("yang2024/fig2a")
     same = dataclasses.replace(fig2a, paper=fig2a.full, unstated=())
     monkeypatch.setattr(chapter, "find", lambda _: same)
     chapter.deviations("yang2024/fig2a")
@@ -71,23 +69,17 @@ def test_a_chapter_without_claims_is_an_error():
 
 
 def test_a_figure_carries_its_provenance_once():
-    fig, ax = plots.figure()
-    result = Result(pd.DataFrame(), None, "loaded: somewhere")
+    fig, _ = plots.figure()
+    result = Result({}, None, "loaded: somewhere")
     plots.finish(fig, result, result, "drawn by code")
     assert fig.get_supxlabel() == "loaded: somewhere\ndrawn by code"
     plt.close(fig)
 
 
 def test_a_band_is_the_median_within_the_range_of_the_seeds():
-    table = pd.DataFrame(
-        {
-            "seed": [0, 1, 2] * 2,
-            "step": [0] * 3 + [1] * 3,
-            "value": [1.0, 5.0, 2.0, 3.0, 4.0, 9.0],
-        }
-    )
+    losses = {"step": [0] * 3 + [1] * 3, "loss": [1.0, 5.0, 2.0, 3.0, 4.0, 9.0]}
     fig, ax = plots.figure()
-    plots.band(ax, table)
+    plots.band(ax, pd.DataFrame({"seed": [0, 1, 2] * 2, **losses}), "loss")
     assert ax.lines[0].get_ydata().tolist() == [2.0, 4.0]
     corners = ax.collections[0].get_paths()[0].vertices
     assert corners[:, 1].min() == 1.0 and corners[:, 1].max() == 9.0
@@ -96,8 +88,5 @@ def test_a_band_is_the_median_within_the_range_of_the_seeds():
 
 def test_a_bar_does_not_break_a_table(shown):
     chapter.table(pd.DataFrame({"largest |w|": ["a|b"], "value": [1.23456]}))
-    assert (
-        shown[0].splitlines()[0].count("|") == 2 + 1 + 2
-        and r"largest \|w\|" in shown[0]
-        and r"a\|b" in shown[0]
-    )
+    assert shown[0].splitlines()[0].count("|") == 2 + 1 + 2
+    assert r"largest \|w\|" in shown[0] and r"a\|b" in shown[0]

@@ -22,9 +22,8 @@ def test_list_gives_the_contracts_fields():
     rows = json.loads(iclbook("list", "--json").stdout)
     assert [row["id"] for row in rows] == IDS
     for row in rows:
-        assert set(row) >= set(
-            ["id", "item", "chapter", "profiles", "stored", "wall_seconds", "deviations"]
-        )
+        wanted = {"id", "item", "chapter", "profiles", "stored", "wall_seconds", "deviations"}
+        assert set(row) >= wanted
         assert row["stored"] is True and row["wall_seconds"] > 0
 
 

@@ -179,8 +179,8 @@ def test_a_publication_that_was_stopped_is_read_and_then_finished(
 
     folder = store.file(lemma5, "full").parent
     monkeypatch.setattr(files, "atomic_write", stop)
+    new = computed(stored.assign(simulated=3.0))
     with pytest.raises(KeyboardInterrupt):
-        new = computed(stored.assign(simulated=3.0))
         store.write(lemma5, "full", lemma5.full, new, force=True)
     monkeypatch.undo()
     assert (store.read(lemma5)["losses"]["simulated"] == 3.0).all()

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from iclbook.claim import Outcome, at_most
-from iclbook.store import Result
 
 DIGITS = 1e-9  # relative to a curve's start: the store keeps ten digits
 
@@ -46,7 +45,7 @@ def over_seeds(curves: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return found
 
 
-def against_closed_form(fig3: Result) -> pd.DataFrame:
+def against_closed_form(fig3) -> pd.DataFrame:
     """By layer, over seeds: the error of single steps at step 0 and at step N, the extremes of
     its ratio to the closed form between, and the relative standard error in the middle."""
     N, curves = fig3.settings.N, over_seeds(fig3["exact"], ["weights", "step"])
@@ -56,7 +55,7 @@ def against_closed_form(fig3: Result) -> pd.DataFrame:
     return pd.DataFrame(columns | {"lowest": ratios.min(axis=1), "highest": ratios.max(axis=1)})
 
 
-def floors(fig3: Result) -> pd.DataFrame:
+def floors(fig3) -> pd.DataFrame:
     """By layer and d_r, over seeds: the error left at step N against exact attention, over the
     exact kernel's first error, with its standard error; that against its own attention, over
     its own first."""

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from iclbook.claim import Outcome, at_most
-from iclbook.store import Result
 
 CONVERGED = 1e-6  # in units of ||G||
 
@@ -16,7 +15,7 @@ def judged(outcome: Outcome, as_said: bool) -> Outcome:
 # --- the step repeated
 
 
-def runs(repeated: Result) -> pd.DataFrame:
+def runs(repeated) -> pd.DataFrame:
     """The paths without and with negatives in one table, the former with r and beta NaN."""
     return pd.concat([repeated["plain"], repeated["negatives"]], ignore_index=True)
 
@@ -49,7 +48,7 @@ def behaves(alpha: float, path: pd.DataFrame, last: int) -> bool:
     return distance[last] >= abs(1 - alpha) ** last * distance[0] / 2
 
 
-def rates(repeated: Result) -> pd.DataFrame:
+def rates(repeated) -> pd.DataFrame:
     """By alpha and seed, without negatives: ||W|| after the first step and the last, the gain a
     step from step 10 on, and the factor a step of the distance from G / alpha, steps 5 to 10.
 
@@ -98,7 +97,7 @@ def repeating_does_not_collapse(results, threshold) -> Outcome:
 # --- how fast W grows with negatives
 
 
-def with_curvature(negatives: Result) -> pd.DataFrame:
+def with_curvature(negatives) -> pd.DataFrame:
     """The growth with, for each seed and r, the curvature c / a and the break-even beta of
     predicted = 1 + curvature beta (beta - break_even_beta)."""
     growth = negatives["growth"].merge(negatives["break_even"], on=["seed", "r"], how="left")

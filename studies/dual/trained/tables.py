@@ -18,7 +18,7 @@ CONDITION = ("task", "inputs", "noise")
 SETTING = ("family", "setting", "alpha", "r", "beta", "view", "c")
 
 
-def conditions(result) -> dict[tuple, "Result"]:  # noqa: F821
+def conditions(result) -> dict:
     """{(task, inputs, noise): the result under that condition}, as the tables name them."""
     names = [name for name in CONDITION if name in next(iter(result.tables.values()))]
     if not names:
@@ -27,7 +27,7 @@ def conditions(result) -> dict[tuple, "Result"]:  # noqa: F821
     found = {}
     for key in every.itertuples(index=False, name=None):
         tables = {
-            name: table[(table[names] == key).all(axis=1)].drop(columns=names)
+            name: table[(table[names] == list(key)).all(axis=1)].drop(columns=names)
             for name, table in result.tables.items()
         }
         found[key] = dataclasses.replace(result, tables=tables)
@@ -64,7 +64,8 @@ def mean_curves(result) -> pd.DataFrame:
     """Loss on the test prompts along training, mean over seeds and starts: a row a (family,
     setting), a column a step."""
     keys = ["family", "setting", "step"]
-    return layers(result, "curves").groupby(keys, sort=False)["loss"].mean().unstack("step", sort=False)
+    means = layers(result, "curves").groupby(keys, sort=False)["loss"].mean()
+    return means.unstack("step", sort=False)
 
 
 def was_trained(result) -> bool:

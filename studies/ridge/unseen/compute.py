@@ -21,6 +21,17 @@ from iclbook.training import log_steps
 DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 
 
+def labels_of_domains(dictionary, count: int, generator) -> dict[str, tuple]:
+    """(noisy labels, true labels), both (count, K), of new tasks of each domain."""
+    found = {}
+    for name, domain in DOMAINS.items():
+        how = dict(generator=generator, mean=domain.mean, std=domain.std)
+        tasks = sample_tasks(count, dictionary.m, **how)  # (count, m)
+        labels = sample_labels(dictionary, tasks, generator=generator)
+        found[name] = labels, tasks @ dictionary.features
+    return found
+
+
 def fig2a(settings, point) -> dict[str, pd.DataFrame]:
     """Train one model; measure it at every recorded step, and the fixed predictors once.
 
@@ -35,12 +46,7 @@ def fig2a(settings, point) -> dict[str, pd.DataFrame]:
     dictionary = exact.to(dtype_named(s.dtype))
     model = MultiHeadAttention(dictionary, s.H, generator=generator)
     A, population = optimal_weights(exact), PopulationLoss.of(exact)
-    tests = {}
-    for name, domain in DOMAINS.items():
-        tasks = sample_tasks(
-            s.test_tasks, s.m, generator=generator, mean=domain.mean, std=domain.std
-        )
-        tests[name] = (sample_labels(exact, tasks, generator=generator), tasks @ exact.features)
+    tests = labels_of_domains(exact, s.test_tasks, generator)
 
     def measured(table: torch.Tensor) -> tuple[dict, list[dict]]:
         """(the excess loss, distances and errors in each domain) of a table, (N, K)."""

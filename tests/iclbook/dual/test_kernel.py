@@ -144,7 +144,8 @@ def test_orthogonal_variance_at_the_ends():
     zero = torch.zeros(1, 3, dtype=torch.float64)
     assert K.positive_variance(zero, zero, 6, orthogonal=True) == 0
     x, y = x / 3, y / 3
-    excess = [  # d_r^2 Var - d_r Var_1 counts the ordered pairs of rows that share a block of d = 3
+    # d_r^2 Var - d_r Var_1 counts the ordered pairs of rows that share a block of d = 3.
+    excess = [
         (
             d_r**2 * K.positive_variance(x, y, d_r, orthogonal=True)
             - d_r * K.positive_variance(x, y, 1)

@@ -106,7 +106,10 @@ def test_negatives_growth_against_monte_carlo():
     )
     negatives = torch.arange(n) % 3 == 0
     a, b, c = negatives_growth(gram, kernel, negatives)
-    square = lambda v: torch.einsum("snv,nm,smv->s", v, kernel, v)  # noqa: E731
+
+    def square(v):
+        return torch.einsum("snv,nm,smv->s", v, kernel, v)
+
     plain = square(values)
     for beta in (0.3, 1.0, 2.0, (2 * b / c).item()):
         changed = square(values_less_negatives(values, negatives.unsqueeze(0), beta)[:, 0])

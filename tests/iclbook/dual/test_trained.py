@@ -148,8 +148,9 @@ def test_the_smoother_is_softmax_attention_for_inputs_of_equal_length():
     ],
 )
 def test_the_steps_end_at_the_layers_output(change):
-    change = {name: Augment(4, 0.8, hidden=5, generator=gen(8), dtype=FLOAT) if name in ("g1", "g2") else value
-              for name, value in change.items()}  # fmt: skip
+    for name in {"g1", "g2"} & set(change):
+        augment = Augment(4, 0.8, hidden=5, generator=gen(8), dtype=FLOAT)
+        change = change | {name: augment}
     layer = SelfAttention(4, 4, generator=gen(9), output=False, dtype=FLOAT, **change)
     tokens, _ = prompts()
     with torch.no_grad():

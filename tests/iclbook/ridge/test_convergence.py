@@ -79,7 +79,10 @@ def test_too_few_heads_have_zeta_zero_and_no_rule():
 def test_softmax_derivatives_are_those_of_autograd(seed, n):
     x, u = torch.randn(2, n, generator=generator(seed), dtype=torch.float64)
     first, second = theory.softmax_derivatives(x.softmax(0), u)
-    path = lambda t: (x + t * u).softmax(0)  # noqa: E731
+
+    def path(t):
+        return (x + t * u).softmax(0)
+
     slope = torch.func.jacfwd(path)
     zero = torch.zeros((), dtype=torch.float64)
     torch.testing.assert_close(first, slope(zero), rtol=1e-10, atol=1e-13)

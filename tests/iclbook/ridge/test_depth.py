@@ -13,7 +13,7 @@ from iclbook.ridge.depth import (
     operations,
     prediction_loss,
     scaling_error,
-)  # fmt: skip
+)
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import Batches, PopulationLoss, minimal_loss
 from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks

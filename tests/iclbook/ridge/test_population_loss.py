@@ -1,7 +1,6 @@
 """Lemma 5 and its closed forms against Monte Carlo, scikit-learn, autograd and scipy."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 from ridge_draws import dictionary, generator
 from sklearn.linear_model import Ridge
 
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.ridge.population_loss import (
     BatchLoss,
@@ -53,7 +51,7 @@ def test_the_best_table_copies_the_labels_that_are_shown():
     )
 
 
-def test_without_noise_the_best_table_reproduces_shown_labels_even_when_it_is_not_the_identity():
+def test_without_noise_the_best_table_reproduces_shown_labels_though_no_identity():
     D = dictionary(N=6, m=3, tau=0.0)
     A = optimal_weights(D)
     y = sample_tasks(1, D.m, generator=generator(3)) @ D.Z  # (1, N)

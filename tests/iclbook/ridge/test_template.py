@@ -26,7 +26,10 @@ def test_best_template_minimises_the_noise_averaged_criterion():
     )  # the definition, sampled
     second = ((D.Z + noise) @ (D.Z + noise).transpose(1, 2)).mean(dim=0).numpy()
     first = ((D.Z + noise) @ y[0]).mean(dim=0).numpy()
-    criterion = lambda v: (v @ second @ v - 2 * v @ first) / (2 * D.N)  # noqa: E731
+
+    def criterion(v):
+        return (v @ second @ v - 2 * v @ first) / (2 * D.N)
+
     sampled = minimize(criterion, np.zeros(D.m), tol=1e-12).x
     np.testing.assert_allclose(
         template.best_template(D.Z, y, D.tau)[0], sampled, rtol=0.02, atol=0.01
@@ -106,7 +109,10 @@ def test_behaviour_is_the_mean_over_sampled_tasks(N, m):
 @given(st.integers(0, 10_000), sizes, sizes, st.floats(0.05, 2.0))
 def test_the_penalty_with_the_least_expected_error_is_m_tau(seed, N, m, tau):
     D = dictionary(N=N, m=m, tau=tau, seed=seed)
-    log_error = lambda x: np.log(template.ridge_behaviour(D, np.exp(x)).error)  # noqa: E731
+
+    def log_error(x):
+        return np.log(template.ridge_behaviour(D, np.exp(x)).error)
+
     found = minimize_scalar(
         log_error, bounds=(np.log(m * tau) - 3, np.log(m * tau) + 3), method="bounded"
     )

@@ -1,152 +1,167 @@
-"""The claims of *Modified attention* on tables where they hold, and on tables where they do
-not."""
+"""Claims of the chapter *Modified attention* on true and false tables, and the families' tables
+under each other."""
 
-import itertools
+import math
 
-import pandas as pd
 import pytest
+from claims import outcome, stored, verdict_after
 
-from iclbook import runner
-from iclbook.claim import all_claims
+from iclbook.catalogue import find
 from iclbook.dual import modified
-from studies.catalogue import find
+from iclbook.errors import InputError
+from iclbook.runner import compute
+from studies.dual.modified.tables import beside_plain, label, layers
 
-FORMS = {
-    "regularised": [
-        "single steps, decay once",
-        "rival: single steps, decay at each",
-        "rival: the whole output scaled",
-    ],
-    "augmented": ["the formula as written", "rival: g2 after the scale"],
-    "negative": ["rival: the query's own value changed too"],
-}
-STEPS = ["the kernel twin's step", "sum of weights", "autograd's step"]
+FORMS, WEIGHTS = "ren2024/modified-forms", "ren2024/modified-weights"
+SPREAD = "ren2024/negatives-spread-outputs"
+MODIFICATIONS = ("regularised", "augmented", "negative")
 
 
-def forms(changes=None, without=()):
-    """Two seeds on which the forms hold; `changes`: {(modification, norm, quantity): value}."""
-    rows = []
-    for seed, norm, (modification, names) in itertools.product(
-        (0, 1), (1.0, 20.0), FORMS.items()
-    ):
-        for name in names + STEPS:
-            if name in without or (name == "autograd's step" and norm == 20.0):
-                continue
-            value = (1e-3 if norm == 1.0 else 0.0) if name.startswith("rival") else 1e-15
-            value = (changes or {}).get((modification, norm, name), value)
-            rows.append((seed, norm, modification, name, value))
-    columns = ["seed", "norm", "modification", "quantity", "value"]
-    return {"ren2024/modified-forms": pd.DataFrame(rows, columns=columns)}
+def small_forms() -> dict:
+    settings = find(FORMS).settings("quick", seeds=(7,), prompts=5)
+    return compute(find(FORMS), settings).tables
 
 
-@pytest.mark.parametrize("modification", FORMS)
-def test_forms_say_no_to_false_data(modification):
-    claim = all_claims()[
-        f"ren2024/{modification}-form"
-    ]  # regularised-form, augmented-form, negative-form
-    assert claim.check(forms()).verdict == "reproduced"
-    for norm, name in itertools.product((1.0, 20.0), STEPS + FORMS[modification]):
-        if name.startswith("rival"):
-            false = [
-                {(modification, 1.0, name): 1e-12}
-            ]  # a wrong form agrees: the comparison shows nothing
-        elif name == "autograd's step" and norm == 20.0:
-            continue
-        else:
-            false = [{(modification, norm, name): value} for value in (1e-9, float("nan"))]
-        for change in false:
-            assert claim.check(forms(change)).verdict == "not reproduced", (norm, name)
+@pytest.fixture(scope="module")
+def tables():
+    return small_forms()
 
 
-@pytest.mark.parametrize("missing", STEPS)
-def test_a_comparison_that_was_not_made_is_not_reproduced(missing):
-    for modification in FORMS:
-        claim = all_claims()[f"ren2024/{modification}-form"]
-        assert claim.check(forms(without=(missing,))).verdict == "not reproduced"
+def form(modification: str, tables: dict) -> str:
+    return outcome(f"ren2024/{modification}-form", {FORMS: tables}).verdict
 
 
-def test_another_modifications_error_does_not_count():
-    wrong = forms({("negative", 1.0, "autograd's step"): 1.0})
-    assert all_claims()["ren2024/regularised-form"].check(wrong).verdict == "reproduced"
+def changed(tables: dict, name: str, select: str, measure: str, value) -> dict:
+    """A copy of the tables with `value` for a measure in the rows that `select` picks."""
+    table = tables[name].copy()
+    rows = table.eval(select)
+    assert rows.any()
+    table.loc[rows, measure] = value
+    return {**tables, name: table}
 
 
-def weights(gain=0.5, share=0.1):
-    """Outputs of plain attention and of two negatives for two seeds; the second seed's last one
-    is given."""
-    rows = []
-    for seed, (modification, strength, r) in itertools.product(
-        (0, 1), (("plain", 0.0, 0), ("negative", 0.5, 3), ("negative", 1.0, 15))
-    ):
-        last = (seed, r) == (1, 15)
-        found = {
-            "gain over plain": (0.0 if r == 0 else gain if last else 0.5, 0.02),
-            "mean share of outputs": (0.35 if r == 0 else share if last else 0.1, 0.01),
-        }
-        for name, (mean, error) in found.items():
-            rows.append((seed, modification, strength, r, name, 0, "mean", mean))
-            rows.append((seed, modification, strength, r, name, 0, "standard error", error))
-    columns = [
-        "seed",
-        "modification",
-        "strength",
-        "r",
-        "quantity",
-        "index",
-        "statistic",
-        "value",
+@pytest.mark.parametrize("modification", MODIFICATIONS)
+def test_todays_code_keeps_the_forms(modification, tables):
+    assert form(modification, tables) == "reproduced"
+
+
+OWN = {"regularised": ("regularised", "decay_once"), "augmented": ("augmented", "as_written")}
+
+
+@pytest.mark.parametrize("value", [1e-9, math.nan])
+@pytest.mark.parametrize("modification", MODIFICATIONS)
+def test_a_form_that_is_not_its_steps_is_not_reproduced(modification, value, tables):
+    mine = f"modification == '{modification}'"
+    false = [
+        ("steps", f"{mine} and norm == 20", "twin"),
+        ("steps", f"{mine} and norm == 1", "sum_of_weights"),
+        ("autograd", mine, "distance"),
     ]
-    return {"ren2024/modified-weights": pd.DataFrame(rows, columns=columns)}
+    if modification in OWN:
+        name, measure = OWN[modification]
+        false.append((name, "norm == 20", measure))
+    for name, select, measure in false:
+        wrong = changed(tables, name, select, measure, value)
+        assert form(modification, wrong) == "not reproduced", (name, measure)
 
 
-@pytest.mark.parametrize(
-    ("change", "verdict"),
-    [
-        ({}, "reproduced"),
-        ({"gain": 0.05}, "partly"),
-        ({"gain": -0.1}, "partly"),
-        ({"gain": float("nan")}, "partly"),
-        ({"share": 0.4}, "not reproduced"),
-        ({"share": float("nan")}, "not reproduced"),
-    ],
-)
-def test_negatives_spread_outputs_tells_three_cases_apart(change, verdict):
-    assert (
-        all_claims()["ren2024/negatives-spread-outputs"].check(weights(**change)).verdict
-        == verdict
-    )
+@pytest.mark.parametrize("modification", MODIFICATIONS)
+def test_a_wrong_form_that_agrees_shows_that_nothing_was_compared(modification, tables):
+    name = f"{modification}_rivals"
+    for measure in tables[name].columns.difference(["seed", "norm"]):
+        for value in (1e-12, math.nan):
+            wrong = changed(tables, name, "norm == 1", measure, value)
+            assert form(modification, wrong) == "not reproduced", measure
 
 
-def verdicts():
-    """The three form claims on a small run of today's code."""
-    experiment = find("ren2024/modified-forms")
-    table, _ = runner.compute(experiment, experiment.settings("quick", seeds=(7,), prompts=5))
-    tables = {experiment.id: table}
-    return {name: all_claims()[f"ren2024/{name}-form"].check(tables).verdict for name in FORMS}
+@pytest.mark.parametrize("name", ["steps", "autograd", "negative_rivals"])
+def test_a_comparison_that_was_not_made_is_not_reproduced(name, tables):
+    for gone in (tables[name].iloc[:0], tables[name].query("norm == 20")):
+        assert form("negative", {**tables, name: gone}) == "not reproduced"
 
 
-def test_todays_code_keeps_the_forms():
-    assert set(verdicts().values()) == {"reproduced"}
+def test_another_modifications_error_does_not_count(tables):
+    wrong = changed(tables, "autograd", "modification == 'negative'", "distance", 1.0)
+    assert form("regularised", wrong) == "reproduced"
+
+
+def without_p_demo(weights, demos, negatives, beta):
+    return weights - beta * modified.negative_shares(negatives, weights.dtype)
 
 
 @pytest.mark.parametrize(
     ("function", "broken", "fails"),
     [
-        ("regularise", lambda weights, own, alpha: weights * (1 - alpha), {"regularised"}),
-        (
-            "regularise",
-            lambda weights, own, alpha: weights * (1 + alpha * own.double()),
-            {"regularised"},
-        ),
-        ("subtract_negatives", lambda weights, demos, negatives, beta: weights, {"negative"}),
-        (
-            "subtract_negatives",
-            lambda weights, demos, negatives, beta: (
-                weights - beta * modified.negative_shares(negatives, weights.dtype)
-            ),
-            {"negative"},  # p_demo forgotten
-        ),
+        ("regularise", lambda weights, own, alpha: weights * (1 - alpha), "regularised"),
+        ("regularise", lambda w, own, alpha: w * (1 + alpha * own.double()), "regularised"),
+        ("subtract_negatives", lambda weights, demos, negatives, beta: weights, "negative"),
+        ("subtract_negatives", without_p_demo, "negative"),
     ],
 )
 def test_the_forms_fail_on_broken_code(monkeypatch, function, broken, fails):
     monkeypatch.setattr(modified, function, broken)
-    assert {name for name, verdict in verdicts().items() if verdict != "reproduced"} == fails
+    tables = small_forms()
+    assert [name for name in MODIFICATIONS if form(name, tables) != "reproduced"] == [fails]
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "verdict"),
+    [
+        ("gain", 9.0, "partly"),
+        ("gain", -0.1, "partly"),
+        ("gain", math.nan, "refused"),
+        ("mean_share_of_outputs", 0.9, "not reproduced"),
+        ("mean_share_of_outputs", math.nan, "refused"),
+    ],
+)
+def test_one_seed_decides_whether_negatives_spread_outputs(measure, value, verdict):
+    def change(table):
+        rows = table.eval("seed == 4 and r == 15 and beta == 1")
+        assert rows.any()
+        table.loc[rows, measure] = value
+        return table
+
+    assert verdict_after(SPREAD, WEIGHTS, negative=change) == verdict
+
+
+def test_outputs_that_all_spread_would_be_reproduced():
+    def change(table):
+        return table.assign(gain=1.0, gain_error=0.1)
+
+    assert verdict_after(SPREAD, WEIGHTS, negative=change) == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("family", "strengths", "text"),
+    [
+        ("plain", {}, "plain"),
+        ("linear_attention", {}, "linear attention"),
+        ("regularised", {"alpha": -0.5}, "α = -0.5"),
+        ("negative", {"r": 3, "beta": 0.5}, "r = 3, β = 0.5"),
+        ("learned", {"r": 15}, "r = 15, β learned"),
+        ("augmented", {"view": "g1 and g2", "c": 1.0}, "c = 1, g1 and g2"),
+    ],
+)
+def test_labels_of_settings(family, strengths, text):
+    assert label(family, strengths) == text
+
+
+def test_the_families_stand_under_each_other_in_the_order_of_the_grid():
+    result = stored(SPREAD)[WEIGHTS]
+    every = layers(result)
+    grid = result.settings.grid()
+    order = [label(family, row) for family, rows in grid.items() for row in rows]
+    assert list(dict.fromkeys(every["setting"])) == order
+    assert len(every) == len(order) * len(result.settings.seeds)
+    assert every.query("family == 'regularised'")[["r", "beta", "c"]].isna().all(axis=None)
+    result.tables["negative"] = result["negative"].query("r != 15")
+    with pytest.raises(InputError, match="negative does not hold the settings' negative grid"):
+        layers(result)
+
+
+def test_each_seed_stands_beside_its_own_plain_attention():
+    result = stored(SPREAD)[WEIGHTS]
+    every = beside_plain(result)
+    plain = result["plain"].set_index("seed")["rank_of_outputs"]
+    assert len(every) == len(layers(result)) - len(plain)
+    assert (every["rank_of_outputs_plain"] == every["seed"].map(plain)).all()

@@ -1,205 +1,282 @@
-"""The claims of *Does it help?* and *Further tasks* on tables where they hold, and on tables
+"""Claims of *Does it help?* and *Further tasks* on made-up tables where they hold, and on tables
 where they do not."""
+
+import math
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
 import pytest
-from iclbook.claim.dual import further_tasks, trained
 from scipy.stats import ttest_rel
 
-from studies.dual.trained.settings import EXPERIMENTS
+from iclbook.catalogue import find
+from iclbook.dual import modified
+from iclbook.runner import compute
+from iclbook.store import Result
+from studies.dual.further_tasks.tables import pair
+from studies.dual.modified.tables import layers
+from studies.dual.trained.settings import STARTS, Trained
+from studies.dual.trained.tables import (
+    by_sign,
+    conditions,
+    dual_error,
+    gains,
+    improvement,
+    mean_curves,
+    optima,
+    plain_has_two_solutions,
+    two_number_losses,
+    two_number_ratios,
+    two_numbers_suffice,
+    under,
+)
 
-COLUMNS = ["seed", "family", "setting", "start", "quantity", "step", "value"]
-SETTINGS = [("plain", "plain"), ("regularised", "α = 0.5"), ("regularised", "α = 1"),
-            ("augmented", "c = 1, g1 and g2"), ("negative", "r = 3, β = 0.5")]  # fmt: skip
+FIG3, TWO = "ren2024/fig3-trained", "ren2024/two-numbers"
+GRID = dict(alphas=(0.5, 1.0), views=("g1 and g2",), c=(1.0,), negatives=((3, 0.5),))
+SETTINGS = Trained(**GRID, learned=(), crossed=(), N=3, steps=100, seeds=(0, 1, 2, 3, 4))
+ALPHA, AUGMENTED, NEGATIVE = "α = 1", "c = 1, g1 and g2", "r = 3, β = 0.5"
 
 
-def table(
+def setting(family: str, strengths: dict) -> str:
+    return {
+        "regularised": f"α = {strengths.get('alpha', 0):g}",
+        "augmented": AUGMENTED,
+        "negative": NEGATIVE,
+    }.get(family, family)
+
+
+def made(
     gain=None,
     spread=0.002,
     last=1e-31,
     before=0.1,
     one=1e-31,
-    seeds=5,
     scales=(0.9, -1.6),
     losses=(2.3, 2.0),
-):
-    """Final losses with the given gains (5 % for all by default), and dual errors of 3
-    steps."""
-    rows, noise = [], np.random.default_rng(0)
-    for seed in range(seeds):
-        for family, setting in SETTINGS:
-            mean = 0.05 if gain is None else gain.get(setting, 0.0)
+    first=1.2,
+) -> Result:
+    """Five seeds with the given gains, 5 % for all by default, and dual errors of 3 steps.
+
+    losses, scales: of the drawn and the mirrored start. first: loss before training, relative
+    to the final loss.
+    """
+    rows, noise = defaultdict(list), np.random.default_rng(0)
+    members = [(f, row) for f, grid in SETTINGS.grid().items() for row in grid]
+    for seed in SETTINGS.seeds:
+        for family, strengths in members:
+            mean = 0.05 if gain is None else gain.get(setting(family, strengths), 0.0)
             g = 0.0 if family == "plain" else mean + spread * noise.normal()
-            for start, loss, scale in zip(("drawn", "mirrored"), losses, scales):
-                rows.append((seed, family, setting, start, "final loss", 100, loss * (1 - g)))
-                rows.append((seed, family, setting, start, "score scale", 100, scale))
-                rows.append((seed, family, setting, start, "value scale", 100, 2.0))
-            for step, value in enumerate((1.0, 0.5, before, last)):
-                rows.append((seed, family, setting, "drawn", "dual error", step, value))
-            rows.append((seed, family, setting, "drawn", "one step error", 1, one))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            key = {"seed": seed, **strengths}
+            for start, loss, scale in zip(STARTS, losses, scales):
+                end = {"final_loss": loss * (1 - g), "score_scale": scale, "value_scale": 2.0}
+                if family != "linear_attention":
+                    end["one_step_error"] = one if start == "drawn" else math.nan
+                rows[f"{family}_ends"].append({**key, "start": start, **end})
+                for step, factor in ((0, first), (100, 1.0)):
+                    curve = {"step": step, "loss": factor * loss * (1 - g)}
+                    rows[f"{family}_curves"].append({**key, "start": start, **curve})
+            if family != "linear_attention":
+                for step, error in enumerate((1.0, 0.5, before, last)):
+                    rows[f"{family}_steps"].append({**key, "step": step, "error": error})
+    tables = {name: pd.DataFrame(table) for name, table in rows.items()}
+    return Result(tables, SETTINGS, "made up")
 
 
-IMPROVE = {
-    "fig3-regularised": (trained.fig3_regularised, "ren2024/fig3-trained", "α = 1"),
-    "fig3-augmented": (trained.fig3_augmented, "ren2024/fig3-trained", "c = 1, g1 and g2"),
-    "fig3-negative": (trained.fig3_negative, "ren2024/fig3-trained", "r = 3, β = 0.5"),
-    "regularised-with-a-common-part": (
-        trained.regularised_with_a_common_part,
-        "ren2024/preferred-trained",
-        "α = 0.5",
-    ),
-}
-PAIRS = {
-    "appendix-trigonometric": (
-        further_tasks.appendix_trigonometric,
-        "ren2024/trigonometric-trained",
-    ),
-    "appendix-exponential": (further_tasks.appendix_exponential, "ren2024/exponential-trained"),
-    "appendix-transformer-layer": (
-        further_tasks.appendix_transformer_layer,
-        "ren2024/transformer-trained",
-    ),
-    "appendix-two-layers": (further_tasks.appendix_two_layers, "ren2024/two-layers-trained"),
-}
+def judged(check, result: Result, threshold: float, name: str = FIG3, **arguments) -> str:
+    return check({name: result}, threshold, **arguments).verdict
 
 
-@pytest.mark.parametrize(
-    ("gain", "spread", "verdict"),
-    [(0.05, 0.002, "reproduced"), (0.005, 0.0002, "partly"), (-0.05, 0.002, "partly"), (0.0, 0.002, "not reproduced"),
-     (0.05, 0.1, "not reproduced"), (float("nan"), 0.002, "not reproduced")],
-)  # fmt: skip
+IMPROVE = {"regularised": ALPHA, "augmented": AUGMENTED, "negative": NEGATIVE}
+FIVE_CASES = [
+    (0.05, 0.002, "reproduced"),
+    (0.005, 0.0002, "partly"),
+    (-0.05, 0.002, "partly"),
+    (0.0, 0.002, "not reproduced"),
+    (0.05, 0.1, "not reproduced"),
+    (math.nan, 0.002, "not reproduced"),
+]
+
+
+@pytest.mark.parametrize(("gain", "spread", "verdict"), FIVE_CASES)
 def test_improvement_tells_five_cases_apart(gain, spread, verdict):
-    for check, name, setting in IMPROVE.values():
-        assert check({name: table({setting: gain}, spread)}, 0.01).verdict == verdict
-    for check, name in PAIRS.values():
-        assert check({name: table({"α = 1": gain}, spread)}, 0.01).verdict == verdict
+    for family, name in IMPROVE.items():
+        result = made({name: gain}, spread)
+        assert judged(improvement, result, 0.01, families=[family]) == verdict
+        assert judged(pair, result, 0.01) == verdict
 
 
 def test_another_familys_gain_does_not_count():
-    false = {"ren2024/fig3-trained": table({"r = 3, β = 0.5": 0.3})}
-    for check in (trained.fig3_regularised, trained.fig3_augmented):
-        assert check(false, 0.01).verdict == "not reproduced"
+    for family in ("regularised", "augmented"):
+        found = judged(improvement, made({NEGATIVE: 0.3}), 0.01, families=[family])
+        assert found == "not reproduced"
+
+
+def test_a_layer_that_ends_elsewhere_than_its_curve_was_not_measured():
+    """Final losses of one experiment beside the curves of another."""
+    result = made()
+    curves = result["negative_curves"]
+    result.tables["negative_curves"] = curves.assign(loss=1.5 * curves["loss"])
+    assert judged(improvement, result, 0.01, families=["negative"]) == "not reproduced"
 
 
 @pytest.mark.parametrize(
-    "wrong", [dict(last=1e-10), dict(last=float("nan")), dict(one=1e-10), dict(before=1e-8)]
+    "wrong", [dict(last=1e-10), dict(last=math.nan), dict(one=1e-10), dict(before=1e-8)]
 )
 def test_a_dual_model_that_does_not_arrive_or_need_not_is_not_reproduced(wrong):
-    check = trained.fig3_equivalence_linear  # fig3-equivalence-linear
-    assert check({"ren2024/fig3-trained": table()}, 1e-20).verdict == "reproduced"
-    assert check({"ren2024/fig3-trained": table(**wrong)}, 1e-20).verdict == "not reproduced"
-    partial = table()
-    assert (
-        check({"ren2024/fig3-trained": partial[partial["family"] != "negative"]}, 1e-20).verdict
-        == "not reproduced"
+    assert dual_error(made()).verdict == "reproduced"
+    assert dual_error(made(**wrong)).verdict == "not reproduced"
+    assert judged(pair, made(**wrong), 0.01) == "not reproduced"
+
+
+def test_a_family_without_dual_models_is_no_equivalence():
+    result = made()
+    del result.tables["negative_steps"]
+    assert dual_error(result).verdict == "not reproduced"
+    result = made()
+    result.tables["negative_steps"] = result["negative_steps"].query("seed != 4")
+    assert dual_error(result).verdict == "not reproduced"
+
+
+def under_tasks(**parts: Result) -> Result:
+    """One result of several tasks."""
+    tables = {
+        name: pd.concat([part[name].assign(task=task) for task, part in parts.items()])
+        for name in next(iter(parts.values())).tables
+    }
+    return Result(tables, SETTINGS, "made up")
+
+
+def test_the_pair_of_several_tasks_is_that_of_the_worst():
+    both = under_tasks(linear=made(), exponential=made({}))
+    assert judged(pair, both, 0.01) == "not reproduced"
+    fine = under_tasks(linear=made(), exponential=made())
+    assert judged(pair, fine, 0.01) == "reproduced"
+    parts = conditions(both)
+    assert list(parts) == [("linear",), ("exponential",)]
+    pd.testing.assert_frame_equal(
+        parts["exponential",]["negative_ends"], made({})["negative_ends"], check_like=True
     )
-    for pair, name in PAIRS.values():
-        assert pair({name: table(**wrong)}, 0.01).verdict == "not reproduced"
-
-
-def test_longer_prompts_speaks_of_the_worst_task():
-    """appendix-longer-prompts"""
-    good, bad = table(), table({})
-    both = {
-        "ren2024/longer-prompts": pd.concat(
-            [good.assign(task="linear"), bad.assign(task="exponential")]
-        )
-    }
-    assert further_tasks.appendix_longer_prompts(both, 0.01).verdict == "not reproduced"
-    fine = {
-        "ren2024/longer-prompts": pd.concat(
-            [good.assign(task="linear"), good.assign(task="exponential")]
-        )
-    }
-    assert further_tasks.appendix_longer_prompts(fine, 0.01).verdict == "reproduced"
 
 
 @pytest.mark.parametrize(
     ("change", "verdict"),
-    [({}, "reproduced"), ({"losses": (2.3, 2.25)}, "not reproduced"), ({"scales": (0.9, 1.0)}, "not reproduced"),
-     ({"losses": (2.3, float("nan"))}, "not reproduced")],
-)  # fmt: skip
+    [
+        ({}, "reproduced"),
+        ({"losses": (2.3, 2.25)}, "not reproduced"),
+        ({"scales": (0.9, 1.0)}, "not reproduced"),
+        ({"losses": (2.3, math.nan)}, "not reproduced"),
+    ],
+)
 def test_two_solutions_need_both_signs_and_a_gap(change, verdict):
-    """plain-has-two-solutions"""
-    assert (
-        trained.plain_has_two_solutions({"ren2024/fig3-trained": table(**change)}, 0.95).verdict
-        == verdict
-    )
+    assert judged(plain_has_two_solutions, made(**change), 0.95) == verdict
 
 
-def optimum(plain=2.3, negative=2.2):
-    rows = [("linear", 15, "uniform", 0.0, seed, family, r, beta, sign, "loss", loss * factor)
-            for seed in (0, 1) for sign, factor in (("+", 1.0), ("-", 2.0 / 2.3))
-            for family, r, beta, loss in (("plain", 0, 0.0, plain), ("negative", 3, 0.5, negative))]  # fmt: skip
-    columns = [
-        "task",
-        "N",
-        "inputs",
-        "noise",
-        "seed",
-        "family",
-        "r",
-        "beta",
-        "sign",
-        "quantity",
-        "value",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+def test_two_solutions_need_three_seeds_that_found_both():
+    result = made()
+    ends = result["plain_ends"]
+    for missed, verdict in ((2, "reproduced"), (3, "not reproduced")):
+        scale = ends["score_scale"].where(ends["seed"] >= missed, 0.9)
+        result.tables["plain_ends"] = ends.assign(score_scale=scale)
+        assert judged(plain_has_two_solutions, result, 0.95) == verdict
+
+
+def optimum(plain=2.3, negative=2.2, N=3) -> Result:
+    """Optima of two numbers whose mirrored solutions are better by the factor 2.0 / 2.3."""
+    condition = dict(task="linear", N=N, inputs="uniform", noise=0.0)
+    rows = {"positive": [], "negative": [], "linear": []}
+    for seed in (0, 1):
+        key = {**condition, "seed": seed}
+        for sign, factor in (("+", 1.0), ("-", 2.0 / 2.3)):
+            found = {"sign": sign, "score_scale": 1.0, "value_scale": 2.0}
+            rows["positive"] += [
+                {**key, "weights": name, **found, "loss": loss * factor}
+                for name, loss in (("plain", plain), ("own token hidden", 1.0))
+            ]
+            row = {**key, "r": 3, "beta": 0.5, **found, "loss": negative * factor}
+            rows["negative"].append(row)
+        rows["linear"].append({**key, "centred": True, "loss": 1.3 + seed, "value_scale": 1.0})
+    tables = {name: pd.DataFrame(table) for name, table in rows.items()}
+    return Result(tables, find(TWO).full, "made up")
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict"),
-    [({}, "reproduced"), ({"negative": 2.0}, "not reproduced"), ({"plain": 2.6}, "not reproduced"),
-     ({"plain": np.nan}, "not reproduced")],
-)  # fmt: skip
+    [
+        ({}, "reproduced"),
+        ({"negative": 2.0}, "not reproduced"),
+        ({"plain": 2.6}, "not reproduced"),
+        ({"plain": math.nan}, "not reproduced"),
+        ({"N": 4}, "not reproduced"),
+    ],
+)
 def test_two_numbers_are_compared_sign_by_sign(changes, verdict):
-    """two-numbers-suffice"""
-    tables = {
-        "ren2024/fig3-trained": table({}, spread=0.0),
-        "ren2024/two-numbers": optimum(**changes),
+    result, best = made({}, spread=0.0), optimum(**changes)
+    assert two_numbers_suffice({FIG3: result, TWO: best}, 0.05).verdict == verdict
+    if not changes:
+        ratios = two_number_ratios(result, best, "linear")
+        assert len(ratios) == 8
+        assert set(ratios["family"]) == {"plain", "regularised", "negative"}
+
+
+def test_all_weights_optima_in_one_table():
+    every = two_number_losses(optimum())
+    assert every["weights"].value_counts().to_dict() == {
+        "plain": 4,
+        "own token hidden": 4,
+        "negative": 4,
+        "centred linear attention": 2,
     }
-    assert trained.two_numbers_suffice(tables, 0.05).verdict == verdict
-    ratios = trained.two_number_ratios(*tables.values(), "linear")
-    assert len(ratios) == 8 and set(ratios["family"]) == {"plain", "regularised", "negative"}
+    best = optima(optimum(), "linear", N=3).set_index(["weights", "sign"])["loss"]
+    assert best["negative", "-"] == pytest.approx(2.2 * 2.0 / 2.3)
+    (linear,) = best["centred linear attention"]
+    assert linear == pytest.approx(1.8)  # the mean of the two seeds' 1.3 and 2.3
+    assert optima(optimum(), "exponential", N=3).empty
+    assert "task" not in under(every, "linear", N=3)
 
 
 def test_intervals_are_scipys():
-    found = trained.gains(table({"α = 1": 0.03}, spread=0.01)).set_index("setting")
-    final = table({"α = 1": 0.03}, spread=0.01).query("quantity == 'final loss'")
-    final = final.groupby(["setting", "seed"])["value"].mean()
-    for setting in found.index:
-        ratio = (final[setting] / final["plain"]).to_numpy()
+    result = made({ALPHA: 0.03}, spread=0.01)
+    found = gains(result).set_index("setting")
+    final = layers(result, "ends").groupby(["setting", "seed"])["final_loss"].mean()
+    ratios = {name: (final[name] / final["plain"]).to_numpy() for name in found.index}
+    for name, ratio in ratios.items():
         peer = ttest_rel(np.ones(5), ratio).confidence_interval(0.95)
-        np.testing.assert_allclose(
-            found.loc[setting, ["low", "high"]].astype(float), peer, rtol=1e-10
-        )
-    wide = trained.gains(table({"α = 1": 0.03}, spread=0.01), simultaneous=True).set_index(
-        "setting"
-    )
-    peer = ttest_rel(
-        np.ones(5), (final["α = 1"] / final["plain"]).to_numpy()
-    ).confidence_interval(1 - 0.05 / 4)
-    np.testing.assert_allclose(
-        wide.loc["α = 1", ["low", "high"]].astype(float), peer, rtol=1e-10
-    )
+        wanted = found.loc[name, ["low", "high"]].astype(float)
+        np.testing.assert_allclose(wanted, peer, rtol=1e-10)
+    wide = gains(result, simultaneous=True).set_index("setting")
+    peer = ttest_rel(np.ones(5), ratios[ALPHA]).confidence_interval(1 - 0.05 / len(found))
+    np.testing.assert_allclose(wide.loc[ALPHA, ["low", "high"]].astype(float), peer, rtol=1e-10)
+
+
+def test_a_nan_in_one_start_is_not_averaged_away():
+    result = made()
+    result["negative_ends"].loc[3, "final_loss"] = math.nan
+    found = gains(result).set_index("setting")
+    assert found.loc[NEGATIVE, ["mean", "low", "high"]].isna().all()
+    assert found.drop(NEGATIVE)[["mean", "low", "high"]].notna().all(axis=None)
+
+
+def test_curves_are_means_over_seeds_and_starts_in_the_grids_order():
+    result = made(spread=0.0)
+    curves = mean_curves(result)
+    assert curves.columns.tolist() == [0, 100]
+    assert curves.index.get_level_values("setting").tolist()[:3] == ["plain", "α = 0.5", ALPHA]
+    np.testing.assert_allclose(curves.loc[("plain", "plain")], [1.2 * 2.15, 2.15])
+    assert (by_sign(result)["sign"] == "-").mean() == 0.5
 
 
 def test_todays_code_ends_at_the_layers_output_and_breaks_when_broken(monkeypatch):
-    experiment = next(e for e in EXPERIMENTS if e.id == "ren2024/fig3-trained")
+    experiment = find(FIG3)
     settings = experiment.settings("quick", seeds=(7,), steps=3)
 
     def verdict():
-        made = experiment.function()(settings, {"seed": 7})
-        return trained.fig3_equivalence_linear(
-            {experiment.id: made.assign(seed=7)}, 1e-20
-        ).verdict
+        tables = compute(experiment, settings).tables
+        return dual_error(Result(tables, settings, "live")).verdict
 
     assert verdict() == "reproduced"
-    from iclbook.dual import trained as science
-
     monkeypatch.setattr(
-        science, "values_less_negatives", lambda values, negatives, beta: values.unsqueeze(1)
+        modified,
+        "values_less_negatives",
+        lambda values, negatives, beta: values.unsqueeze(-3),
     )
     assert verdict() == "not reproduced"
