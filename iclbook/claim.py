@@ -91,11 +91,10 @@ class Claim:
         """
         if self.verdict == "untestable":
             return Outcome("untestable", math.nan)
-        from iclbook.tables import faults
-
         read = {name: results[name] for name in self.experiments}
         for name, result in read.items():
-            found = faults(find(name), result.settings, result.tables)
+            # Stored results were looked through when they were read.
+            found = () if isinstance(results, StoredResults) else _faults(name, result)
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
         try:
             return self.outcome(read)
@@ -125,16 +124,22 @@ def all_claims() -> dict[str, Claim]:
 
 
 class StoredResults(Mapping):
-    """The full results of a store by experiment id, each read once, when it is first asked
-    for."""
+    """The full results of a store by experiment id, each read and looked through once, when it
+    is first asked for.
+
+    Raises InputError where one is missing, damaged or not the whole sweep of its settings.
+    """
 
     def __init__(self, store: Store):
         self.store, self._read = store, {}
 
     def __getitem__(self, experiment_id: str) -> Result:
         if experiment_id not in self._read:
-            self._read[experiment_id] = self.store.read(find(experiment_id), "full")
-        return self._read[experiment_id]
+            result = self.store.read(find(experiment_id), "full")
+            self._read[experiment_id] = result, _faults(experiment_id, result)
+        result, found = self._read[experiment_id]
+        require(not found, f"{experiment_id} is not complete: {'; '.join(found)}")
+        return result
 
     def __iter__(self):
         return iter(self._read)
@@ -162,6 +167,12 @@ def report(store: Store, chapter: str | None = None) -> list[dict]:
             row |= {"returned": None, "measured": None, "error": str(error)}
         rows.append(row | {"threshold": _number(claim.threshold), "reason": claim.reason})
     return rows
+
+
+def _faults(experiment_id: str, result: Result) -> list[str]:
+    from iclbook.tables import faults
+
+    return faults(find(experiment_id), result.settings, result.tables)
 
 
 def _number(value: float) -> float | None:

@@ -1,12 +1,15 @@
 """Shared measures of spread and trend, on pandas and scipy: bands, standard errors, intervals,
-slopes, pairs."""
+slopes, pairs.
+
+scipy.stats takes most of a second to import, so only the bootstrap does.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 
 class Interval(NamedTuple):
@@ -33,7 +36,8 @@ def t_interval(values, level: float = 0.95) -> Interval:
     values = np.asarray(values, dtype=float)
     mean, half = values.mean(), np.nan
     if len(values) > 1:
-        half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+        error = values.std(ddof=1) / len(values) ** 0.5
+        half = stdtrit(len(values) - 1, (1 + level) / 2) * error
     return Interval(float(mean), float(mean - half), float(mean + half))
 
 
@@ -42,6 +46,8 @@ def bootstrap_interval(
 ) -> Interval:
     """A statistic of `values`, (count,), with its bias-corrected bootstrap interval of 9,999
     resamples."""
+    from scipy import stats
+
     values = np.asarray(values, dtype=float)
     found = stats.bootstrap(
         (values,), statistic, confidence_level=level, rng=np.random.default_rng(seed)
@@ -53,9 +59,11 @@ def loglog_slope(x, y, level: float = 0.95) -> Interval:
     """The exponent p of the least-squares line log y = p log x + constant, with its t interval;
     x, y: (count,) > 0."""
     x, y = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
-    line = stats.linregress(x, y)
-    half = stats.t.ppf((1 + level) / 2, len(x) - 2) * line.stderr if len(x) > 2 else np.nan
-    return Interval(float(line.slope), float(line.slope - half), float(line.slope + half))
+    if len(x) == 2:  # a line through two points leaves nothing to judge it by
+        return Interval(float((y[1] - y[0]) / (x[1] - x[0])), np.nan, np.nan)
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    half = stdtrit(len(x) - 2, (1 + level) / 2) * covariance[0, 0] ** 0.5
+    return Interval(float(slope), float(slope - half), float(slope + half))
 
 
 def paired(

@@ -160,7 +160,7 @@ class Store:
         require(text is not None, f"{self.named(sidecar)} is missing; {mend}")
         try:
             meta = json.loads(text)
-            jsonschema.validate(meta, SIDECAR)
+            _sidecar().validate(meta)
         except (ValueError, RecursionError, jsonschema.ValidationError):
             fault = f"{self.named(sidecar)} is not a result's JSON"
             raise InputError(f"{fault}; restore the result's files, or {mend}") from None
@@ -239,6 +239,11 @@ class Store:
 def as_csv(table) -> str:
     """The text of a table as it is stored and kept."""
     return table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+
+
+@functools.cache
+def _sidecar() -> jsonschema.protocols.Validator:
+    return jsonschema.Draft202012Validator(SIDECAR)
 
 
 def _bytes(path: Path) -> bytes | None:

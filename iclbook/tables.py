@@ -42,36 +42,40 @@ def faults(
     """What keeps tables from being a complete sweep of `settings`, one line each: points,
     levels, seeds or numbers that are missing. What a check judges must have none."""
     found = []
-    points = pd.DataFrame(settings.points())
+    points = settings.points()
+    keys, wanted = list(points[0]), [tuple(point.values()) for point in points]
     for name, declared in experiment.tables.items():
         table, label = tables[name], f"{experiment.id}, table {name}"
         if table.empty:
             found.append(f"{label}: is empty")
             continue
-        keys = list(points.columns)
         rest = [key for key in declared.keys if key not in keys]
-        held = points.merge(table[keys].drop_duplicates(), how="left", indicator=True)
-        lacking = held.loc[held["_merge"] != "both", keys]
-        if len(lacking):
-            found.append(
-                f"{label}: no row for {_named(lacking.iloc[0])} ({len(lacking)} points)"
-            )
+        held = set(table[keys].drop_duplicates().itertuples(index=False, name=None))
+        lacking = [point for point in wanted if point not in held]
+        if lacking:
+            point = ", ".join(f"{key} = {value}" for key, value in zip(keys, lacking[0]))
+            found.append(f"{label}: no row for {point} ({len(lacking)} points)")
         for key, levels in declared.levels.items():
             levels = getattr(settings, levels) if isinstance(levels, str) else levels
-            held = table.groupby(keys, sort=False)[key].agg(set)
-            if any(set(levels) != each for each in held):
+            if not _each_has(table, keys, key, levels):
                 found.append(f"{label}: {key} does not take every declared level, and no other")
         others = [
             key for key in (*keys, *rest) if key != "seed" and key not in declared.decided
         ]
-        if others and not declared.ragged:
-            counts = table.groupby(others, sort=False)["seed"].agg(set)
-            if any(each != set(settings.seeds) for each in counts):
-                found.append(f"{label}: the seeds do not all have the same rows")
+        same = declared.ragged or not others
+        if not same and not _each_has(table, others, "seed", settings.seeds):
+            found.append(f"{label}: the seeds do not all have the same rows")
         for measure, about in declared.measures.items():
             if not about.missing and table[measure].isna().any():
                 found.append(f"{label}: {measure} holds NaN")
     return found
+
+
+def _each_has(table: pd.DataFrame, groups: list[str], key: str, values) -> bool:
+    """Whether `key` takes exactly `values` in each group of rows."""
+    pairs = table[[*groups, key]].drop_duplicates()
+    counts = pairs.groupby(groups, sort=False).size()
+    return set(pairs[key]) == set(values) and bool((counts == len(set(values))).all())
 
 
 def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:
@@ -122,7 +126,3 @@ def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.D
         close &= (near[key] - near[f"{key}_key"]).abs() <= rtol * near[f"{key}_key"].abs()
     near["_merge"] = np.where(close, "both", "left_only")
     return pd.concat([exact[~left].astype({"_merge": object}), near[exact.columns]])
-
-
-def _named(point: pd.Series) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in point.items())

@@ -24,7 +24,7 @@ def shown(monkeypatch):
 
 def test_the_profile_picks_stored_or_live(monkeypatch):
     monkeypatch.delenv("ICLBOOK_PROFILE", raising=False)
-    assert "loaded: yang2024/lemma5/full" in chapter.load("yang2024/lemma5").provenance
+    assert "loaded: yang2024/lemma5 (full)" in chapter.load("yang2024/lemma5").provenance
     monkeypatch.setenv("ICLBOOK_PROFILE", "quick")
     live = chapter.load("yang2024/lemma5")
     assert "computed live (quick profile)" in live.provenance

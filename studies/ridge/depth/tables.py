@@ -141,8 +141,8 @@ def fig5_fewer_iterations_with_h(results, threshold) -> Outcome:
         index="seed", columns="H", values="iterations"
     )
     ratio = float((done[done.columns.max()] / done[done.columns.min()]).max(skipna=False))
-    heads = pd.Series(done.columns, done.columns)
-    ranks = [row.corr(heads, method="spearman") for _, row in done.iterrows()]
+    heads = pd.Series(done.columns, done.columns).rank()
+    ranks = [row.rank().corr(heads) for _, row in done.iterrows()]  # Spearman's
     ordered = bool(np.max(ranks) <= ORDERED)
     if not math.isnan(ratio) and ordered != (ratio <= threshold):
         return Outcome("partly", ratio)

@@ -1,5 +1,5 @@
-"""Claims of *Does it help?* and *Further tasks* on made-up tables where they hold, and on tables
-where they do not."""
+"""Claims of *Does it help?* and *Further tasks* on made-up tables where they hold, and where
+they do not."""
 
 import math
 from collections import defaultdict
