@@ -37,6 +37,7 @@ class Domain:
 
 IN_DOMAIN = Domain(mean=0.0, std=1.0)
 OUT_OF_DOMAIN = Domain(mean=1.0, std=2.0)
+DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 
 
 def expected_distance(

@@ -24,10 +24,9 @@ from iclbook.ridge.population_loss import Batches, PopulationLoss, optimal_weigh
 from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.ridge_regression import ridge_coefficients
 from iclbook.ridge.template import ridge_table
-from iclbook.ridge.unseen import IN_DOMAIN, OUT_OF_DOMAIN, best_linear
+from iclbook.ridge.unseen import DOMAINS, IN_DOMAIN, best_linear
 from iclbook.training import by_autograd, descend, log_steps
 
-DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 # A look costs as much as twenty steps of training: few of them.
 PER_DECADE, FIRST_LOOK, POOL_TASKS = 6, 10, 64
 

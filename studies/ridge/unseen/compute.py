@@ -8,8 +8,7 @@ from iclbook.ridge.population_loss import BatchLoss, PopulationLoss, optimal_wei
 from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.ridge.unseen import (
-    IN_DOMAIN,
-    OUT_OF_DOMAIN,
+    DOMAINS,
     best_linear,
     expected_distance,
     expected_error,
@@ -17,8 +16,6 @@ from iclbook.ridge.unseen import (
     sampled_error,
 )
 from iclbook.training import log_steps
-
-DOMAINS = {"in-domain": IN_DOMAIN, "out-of-domain": OUT_OF_DOMAIN}
 
 
 def labels_of_domains(dictionary, count: int, generator) -> dict[str, tuple]:
