@@ -88,7 +88,10 @@ def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple
         if measure.clock:
             continue
         new, old = (both[f"{name}{side}"].to_numpy(float) for side in ("_new", "_old"))
-        scale = both[f"{measure.scale}_old"].abs().to_numpy(float) if measure.scale else 1.0
+        name_of_scale = (
+            measure.scale if measure.scale in declared.keys else f"{measure.scale}_old"
+        )
+        scale = both[name_of_scale].abs().to_numpy(float) if measure.scale else 1.0
         with np.errstate(invalid="ignore", divide="ignore"):
             gap = np.abs(new - old) / (measure.atol * scale + measure.rtol * np.abs(old))
         same = (new == old) | (np.isnan(new) & np.isnan(old))

@@ -1,6 +1,8 @@
 """The in-context regression task on which part II trains its attention layers, and that
 training."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -53,29 +55,24 @@ def train(
     layer: SelfAttention,
     steps: int,
     *,
+    at: Iterable[int],
     N: int,
     batch: int = 256,
     rate: float = 3e-3,
     generator: torch.Generator,
-) -> Tensor:
-    """Train `layer` in place by Adam on fresh prompts; return the loss before each step, shape
-    (steps,).
+) -> Iterator[int]:
+    """Train `layer` in place by Adam on fresh prompts; yields the step numbers in `at`.
 
     The loss is the mean squared error of the query's y, which the layer gives as its output's
     last entry.
     """
     require_sizes(steps=steps, batch=batch)
     require_nonnegative(rate=rate)
-    optimizer, losses = torch.optim.Adam(layer.parameters(), lr=rate), []
-    d = layer.W_Q.shape[-1] - 1
+    optimizer, d = torch.optim.Adam(layer.parameters(), lr=rate), layer.W_Q.shape[-1] - 1
 
     def loss() -> Tensor:
         tokens, labels = sample_prompts(batch, N, d, generator=generator, dtype=layer.W_Q.dtype)
         predicted = layer(tokens, last_only=True)[:, 0, -1]  # (batch,)
-        value = (predicted - labels).square().mean()
-        losses.append(value.detach())
-        return value
+        return (predicted - labels).square().mean()
 
-    for _ in descend(by_autograd(loss, optimizer), optimizer, steps, at=[steps]):
-        pass
-    return torch.stack(losses)
+    yield from descend(by_autograd(loss, optimizer), optimizer, steps, at=at)

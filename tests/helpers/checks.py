@@ -322,6 +322,33 @@ def package_faults(root: Path) -> list[str]:
     return faults
 
 
+def generators(root: Path) -> set[str]:
+    """Names of the functions in `root/iclbook` and `root/studies` that yield."""
+    found = set()
+    for folder in ("iclbook", "studies"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef):
+                    inner = [
+                        n for n in ast.walk(node) if isinstance(n, ast.Yield | ast.YieldFrom)
+                    ]
+                    decorated = {ast.unparse(d) for d in node.decorator_list}
+                    if inner and "contextmanager" not in " ".join(decorated):
+                        found.add(node.name)
+    return found
+
+
+def idle_faults(source: str, where: str, names: set[str]) -> list[str]:
+    """A generator that is called and not gone through does nothing, and says nothing."""
+    faults = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            called = ast.unparse(node.value.func).rpartition(".")[2]
+            if called in names:
+                faults.append(f"{where}: {called}(...) is not gone through, so nothing is done")
+    return faults
+
+
 def study_faults(root: Path) -> list[str]:
     """In `root/studies`: each file imports only what its kind may, and is not too long."""
     faults = []

@@ -9,12 +9,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from checks import (
     CODE_LINES,
     LIGHT,
     code_lines,
+    generators,
+    idle_faults,
     package_faults,
     pin_faults,
     private_faults,
@@ -117,6 +120,29 @@ def test_light_files_of_studies_stay_light(kind):
     code += f"print(*set({LIGHT[kind]}) & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=BOOK)
     assert (run.returncode, run.stdout.strip()) == (0, ""), run.stdout + run.stderr
+
+
+def test_no_training_loop_is_called_and_left_standing():
+    names = generators(BOOK)
+    assert {"train", "train_together", "descend", "free_table_descent"} <= names
+    faults = []
+    for path in published_files():
+        name = str(path.relative_to(BOOK))
+        if path.suffix == ".py":
+            faults += idle_faults(path.read_text(encoding="utf-8"), name, names)
+        elif path.suffix == ".ipynb":
+            for cell in nbformat.read(path, as_version=4).cells:
+                if cell.cell_type == "code":
+                    faults += idle_faults(cell.source, name, names)
+    assert faults == []
+
+
+def test_a_training_loop_that_is_left_standing_is_seen():
+    code = (
+        "train(model, loss)\nfor _ in train(model, loss):\n    pass\nfirst = next(m.train(1))\n"
+    )
+    found = idle_faults(code + "panel.train(2)\n", "a.py", {"train"})
+    assert len(found) == 2
 
 
 def test_python_files_are_formatted_and_lint_clean():

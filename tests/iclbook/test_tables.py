@@ -142,3 +142,16 @@ def test_a_key_that_data_decide_is_matched_in_order_within_its_tolerance(curves,
     if missing == 0:
         other.loc[2, "loss"] *= 2
         assert not agree(other, curves), "its measures are compared all the same"
+
+
+def test_a_tolerance_may_grow_with_a_key(curves):
+    """A run that amplifies rounding: at step 0 nothing may differ, later more and more."""
+    growing = dataclasses.replace(
+        CURVES, measures={"loss": Measure("", rtol=0, atol=1e-5, scale="step")}
+    )
+    stored = curves[growing.columns]
+    for step, change, worst in ((1_708, 0.01, 0.01 / 0.01708), (100, 0.01, 10.0)):
+        fresh = stored.assign(loss=stored["loss"] + change * (stored["step"] == step))
+        assert compare(growing, fresh, stored) == (0, pytest.approx(worst))
+    fresh = stored.assign(loss=stored["loss"] + 1e-9 * (stored["step"] == 0))
+    assert compare(growing, fresh, stored) == (0, np.inf)

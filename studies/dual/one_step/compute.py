@@ -110,7 +110,9 @@ def fig3_left(settings, point) -> dict[str, pd.DataFrame]:
     )
     layer = SelfAttention(s.d + 1, s.d_o, generator=generator, output=False)
     if point["weights"] == "trained":
-        train(layer, s.steps, N=s.N, batch=s.batch, rate=s.rate, generator=generator)
+        how = dict(N=s.N, batch=s.batch, rate=s.rate, generator=generator)
+        for _ in train(layer, s.steps, at=[], **how):
+            pass
     with torch.no_grad():
         queries, keys, values = (x[:, 0] for x in layer.double().project(tokens))
     query = queries[:, -1:]  # (prompts, 1, d_o); keys and values (prompts, N + 1, d_o)

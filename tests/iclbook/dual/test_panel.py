@@ -42,7 +42,7 @@ def small(count, seed):
     return sample_prompts(count, 6, 3, generator=generator, dtype=FLOAT)
 
 
-def train(panels, seed, steps, rate=1e-2, **options):
+def train_all(panels, seed, steps, rate=1e-2, **options):
     """Train panels on prompts of a seed, whose steps nobody looks at."""
     g, rates = gen(seed), [rate] * len(panels)
     looked = train_together(
@@ -78,7 +78,7 @@ def test_training_a_panel_is_training_its_layers_apart(views):
     made, alone = layers(VIEWS[views]), layers(VIEWS[views])
     before = [p.clone() for p in made[0].parameters()]
     panel = Panel(made)
-    train([panel], 3, 12, decay_from=1.0)
+    train_all([panel], 3, 12, decay_from=1.0)
     for trained, layer in zip(panel.unstack(), alone):
         optimizer, g = torch.optim.Adam(layer.parameters(), lr=1e-2), gen(3)
         for _ in range(12):
@@ -101,7 +101,7 @@ def test_training_a_panel_is_training_its_layers_apart(views):
 def test_panels_side_by_side_see_the_same_prompts_and_do_not_disturb_each_other():
     def after(*shapes):
         panels = [Panel(layers(VIEWS[shape])) for shape in shapes]
-        train(panels, 4, 5)
+        train_all(panels, 4, 5)
         return losses(panels, *small(50, 5), chunk=20)
 
     torch.testing.assert_close(
@@ -128,7 +128,7 @@ def test_a_learned_beta_moves_and_the_others_do_not():
         up, down = ((p(tokens) - labels).square().mean() for p in around)
     beta = panel.parameters["beta"]
     torch.testing.assert_close(beta.grad.flatten()[0], (up - down) / 2e-5, rtol=1e-5, atol=1e-8)
-    train([panel], 7, 5)
+    train_all([panel], 7, 5)
     first, *others = beta.flatten().tolist()
     assert abs(first - 0.5) > 1e-3 and others == [0.5, 0.0]
     layer = panel.unstack()[0]
@@ -198,8 +198,8 @@ def test_rates_fall_linearly_and_leaving_the_loop_is_a_beginning():
         ),
         (lambda: next(train_together([], None, 5, rates=[1e-2], at=[5])), "one rate a panel"),
         (lambda: next(train_together([], None, 0, rates=[], at=[0])), "steps must be"),
-        (lambda: train([Panel(layers())], 0, 5, rate=-1.0), "rate must be"),
-        (lambda: train([Panel(layers())], 0, 200, rate=1e200), "lower the rate"),
+        (lambda: train_all([Panel(layers())], 0, 5, rate=-1.0), "rate must be"),
+        (lambda: train_all([Panel(layers())], 0, 200, rate=1e200), "lower the rate"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, message):
