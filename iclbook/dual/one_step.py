@@ -1,4 +1,4 @@
-"""Theorem 3.1: softmax attention is one gradient step on the dual model f(x) = W phi(x).
+"""One step: softmax attention is one gradient step on the dual model f(x) = W phi(x).
 
 The loss is L(W) = -(1 / (eta D)) sum_i v_i^T W phi(k_i), D the query's softmax denominator.
 From W_0 = (1 / D) v_q phi(k_q)^T one step with rate eta gives W_1, and W_1 phi(q) is the

@@ -1,5 +1,5 @@
-"""The tasks on which part II trains: callables (x, w) -> y with a name. Ours: the captions do
-not define theirs.
+"""The tasks on which part II trains: callables (x, w) -> y with a name. Ours: no source in our
+hands defines theirs.
 
 x is (..., N + 1, d) with variance 1/3 a coordinate and w is (..., d, 1), so z = w^T x / sqrt(d
 / 3) has mean 0 and variance 1, whatever d.

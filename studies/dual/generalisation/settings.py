@@ -44,7 +44,7 @@ GAP = {
 EXPERIMENTS = (
     Experiment(
         id="ren2024/thm32-gap",
-        item="Theorem 3.2",
+        item="The generalisation bound",
         chapter="dual/generalisation",
         function="studies.dual.generalisation.compute:thm32_gap",
         tables={

@@ -1,4 +1,4 @@
-"""Theorem 3.1 on random prompts, and the error after each single-demonstration step."""
+"""The one-step theorem on random prompts, and the error after each single-demonstration step."""
 
 import pandas as pd
 import torch
@@ -35,7 +35,7 @@ def feature_start(
     return DualModel.start(phi_k[..., -1:, :], values[..., -1:, :], D, eta), phi_k, phi_q
 
 
-# --- Theorem 3.1
+# --- the one-step theorem
 
 
 def thm31(settings, point) -> dict[str, pd.DataFrame]:

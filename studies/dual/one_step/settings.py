@@ -67,7 +67,7 @@ def curves(**meanings: str) -> dict[str, Measure]:
 EXPERIMENTS = (
     Experiment(
         id="ren2024/thm31",
-        item="Theorem 3.1",
+        item="One step (our Theorem 3.1)",
         chapter="dual/one_step",
         function="studies.dual.one_step.compute:thm31",
         tables={
