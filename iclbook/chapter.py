@@ -13,6 +13,8 @@ from iclbook.errors import InputError, require
 from iclbook.experiment import PROFILES
 from iclbook.store import Result, Store
 
+WHOSE = {"paper": "the paper's", "after-paper": "ours, after the paper", "ours": "ours"}
+
 
 def profile() -> str:
     """The profile named by ICLBOOK_PROFILE, "full" where it is not set."""
@@ -68,13 +70,15 @@ def claims_of(chapter: str) -> None:
                 or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
             )
             raise InputError(f"{row['id']}: {says}")
-        whose = "the paper's" if row["source"] == "paper" else "ours"
+        whose = WHOSE[row["source"]]
         numbers = [
             f"{name} {row[name]:.3g}"
             for name in ("measured", "threshold")
             if row[name] is not None
         ]
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
+        if row["readings"]:
+            tail += f"\n\n  Readings: {'; '.join(map(_reading, row['readings']))}."
         reason = f"\n\n  {row['reason']}" if row["reason"] else ""
         head = f"**{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}."
         blocks.append(f"* {head}{reason}\n\n  {tail}")
@@ -95,6 +99,11 @@ def show_source(*things) -> None:
     it."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))
+
+
+def _reading(row: dict) -> str:
+    number = "" if row["measured"] is None else f" ({row['measured']:.3g})"
+    return f"{row['tokens']} tokens, {row['loss']} loss: {row['verdict']}{number}"
 
 
 def _plain(value) -> str:

@@ -7,6 +7,7 @@ names, or else the one named after the claim's tail.
 Light: imports neither torch nor pandas.
 """
 
+import csv
 import importlib
 import math
 import tomllib
@@ -22,6 +23,8 @@ VERDICTS = ("reproduced", "partly", "not reproduced", "untestable")
 KINDS = ("identity", "inequality", "empirical")
 SOURCES = ("paper", "after-paper", "ours")
 DIRECTIONS = ("at_most", "at_least")
+# What yang2024 says of the tokens of its experiments; its theory has tokens of norm 1.
+STATED_TOKENS = "gaussian"
 
 
 class Outcome(NamedTuple):
@@ -50,6 +53,8 @@ class Claim:
     the paper's idea, or "ours". experiments: ids of the results its check reads. direction: on
     which side of the threshold the measured number must lie. check: name of the function, ""
     for the claim's own; arguments: what it is called with besides.
+    readings: of an experiment of yang2024, {"tokens": .., "loss": ..} each: the check is called
+    with every one. fixed: when threshold and rule were fixed, and what changed after a look.
     exempt: general falsifications that leave the claim true, each with the reason.
     """
 
@@ -64,8 +69,10 @@ class Claim:
     direction: str = ""
     threshold: float = math.nan
     reason: str = ""
+    fixed: str = ""
     check: str = ""
     arguments: dict = field(default_factory=dict)
+    readings: tuple[dict[str, str], ...] = ()
     exempt: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -104,12 +111,47 @@ class Claim:
             ) from None
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
-        """What the check says of results, whether or not they are complete."""
+        """What the check says of results, whether or not they are complete.
+
+        With readings, the book's one rule: reproduced needs every reading that the paper
+        states, partly needs any; the measured number is the worst of those stated. What is
+        proved needs them all.
+        """
+        if not self.readings:
+            return self._check(results)
+        rows = self.by_reading(results)
+        proved = self.kind != "empirical"
+        stated = [row for row in rows if proved or row["tokens"] == STATED_TOKENS]
+        numbers = [row["measured"] for row in stated or rows]
+        worst = max(numbers) if self.direction == "at_most" else min(numbers)
+        # max and min are blind to a NaN that comes later.
+        measured = math.nan if any(map(math.isnan, numbers)) else worst
+        if stated and all(row["verdict"] == "reproduced" for row in stated):
+            return Outcome("reproduced", measured)
+        some = any(row["verdict"] in ("reproduced", "partly") for row in rows)
+        return Outcome("partly" if some else "not reproduced", measured)
+
+    def by_reading(self, results: Mapping[str, Result]) -> list[dict]:
+        """What the check says under each reading: dicts of tokens, loss, verdict, measured."""
+        return [
+            {**reading, **self._check(results, **reading)._asdict()}
+            for reading in self.readings
+        ]
+
+    def _check(self, results: Mapping[str, Result], **reading) -> Outcome:
         module = importlib.import_module(
             f"{studies().__package__}.{self.chapter.replace('/', '.')}.tables"
         )
         function = getattr(module, self.check or self.id.split("/")[1].replace("-", "_"))
-        return function(results, self.threshold, **self.arguments)
+        return function(results, self.threshold, **self.arguments, **reading)
+
+    def margin(self, measured: float) -> float:
+        """The relative distance of a measured number from the threshold, positive where it is
+        on the right side; NaN where there is none."""
+        if not self.threshold:
+            return math.nan
+        above = (measured - self.threshold) / abs(self.threshold)
+        return above if self.direction == "at_least" else -above
 
 
 def all_claims() -> dict[str, Claim]:
@@ -119,6 +161,7 @@ def all_claims() -> dict[str, Claim]:
         text = (studies().FOLDER / chapter / "claims.toml").read_text(encoding="utf-8")
         for name, entry in tomllib.loads(text).items():
             entry["experiments"] = tuple(entry["experiments"])
+            entry["readings"] = tuple(entry.get("readings", ()))
             claims[name] = Claim(id=name, chapter=chapter, **entry)
     return claims
 
@@ -154,19 +197,42 @@ def report(store: Store, chapter: str | None = None) -> list[dict]:
 
     A claim whose result is missing, damaged or incomplete gets returned = None and the error.
     """
-    results, rows = StoredResults(store), []
+    results, fresh, rows = StoredResults(store), fresh_shares(store), []
     fields = ("id", "item", "chapter", "kind", "source", "statement", "direction", "verdict")
     for claim in all_claims().values():
         if chapter not in (None, claim.chapter):
             continue
         row = {name: getattr(claim, name) for name in fields}
+        row |= {"returned": None, "measured": None, "margin": None, "readings": []}
         try:
             returned, measured = claim.judge(results)
             row |= {"returned": returned, "measured": _number(measured), "error": None}
+            row["margin"] = _number(claim.margin(measured))
+            for reading in claim.by_reading(results):
+                reading["measured"] = _number(reading["measured"])
+                row["readings"].append(reading)
         except InputError as error:
-            row |= {"returned": None, "measured": None, "error": str(error)}
-        rows.append(row | {"threshold": _number(claim.threshold), "reason": claim.reason})
+            row["error"] = str(error)
+        row |= {"threshold": _number(claim.threshold), "fresh": fresh.get(claim.id)}
+        rows.append(row | {"reason": claim.reason, "fixed": claim.fixed})
     return rows
+
+
+def fresh_shares(store: Store) -> dict[str, dict]:
+    """{claim: {"sets": how many sets of fresh seeds, "share": of those that give the recorded
+    verdict}} for the claims that `claims/fresh.csv` of the store knows."""
+    path, counts = store.root / "claims" / "fresh.csv", {}
+    if not path.is_file():
+        return {}
+    recorded = {name: claim.verdict for name, claim in all_claims().items()}
+    with path.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            same = row["verdict"] == recorded.get(row["claim"])
+            counts.setdefault(row["claim"], []).append(same)
+    return {
+        name: {"sets": len(found), "share": sum(found) / len(found)}
+        for name, found in counts.items()
+    }
 
 
 def _faults(experiment_id: str, result: Result) -> list[str]:

@@ -48,6 +48,13 @@ def outcome(claim_id: str, tables: dict[str, dict[str, pd.DataFrame]], **setting
     return CLAIMS[claim_id].outcome(results)
 
 
+def verdict_in(claim_id: str, results: dict[str, Result], tokens: str, loss: str) -> str:
+    """What the claim's check says of results under one of its readings."""
+    rows = CLAIMS[claim_id].by_reading(results)
+    (found,) = (row for row in rows if (row["tokens"], row["loss"]) == (tokens, loss))
+    return found["verdict"]
+
+
 def verdict_after(claim_id: str, experiment: str, **changes) -> str:
     """The verdict on the stored results after `changes[table]` was applied to tables of one
     experiment."""

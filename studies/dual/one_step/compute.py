@@ -1,4 +1,5 @@
-"""The one-step theorem on random prompts, and the error after each single-demonstration step."""
+"""The one-step theorem on random prompts, and the error after each single-demonstration
+step."""
 
 import pandas as pd
 import torch

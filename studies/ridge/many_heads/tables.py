@@ -24,14 +24,14 @@ def instability(curve: pd.Series) -> float:
     return math.inf if math.isinf(kept.max()) else float((kept / kept.cummin()).max())
 
 
-def fates(result, *keys: str) -> pd.DataFrame:
+def fates(curves: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """What became of every run, one row a value of the keys.
 
     steps: taken; start, half, end: the excess loss there; fall: the share of it that the last
     half took away; stalls: whether a curve that once fell stands still above the minimum.
     """
     rows = []
-    for key, run in result["curves"].sort_values("step").groupby(list(keys)):
+    for key, run in curves.sort_values("step").groupby(list(keys)):
         curve = run.set_index("step")["excess_loss"]
         steps, half = curve.index[-1], curve[curve.index <= curve.index[-1] / 2].iloc[-1]
         rows.append((*key, steps, curve.iloc[0], half, curve.iloc[-1], instability(curve)))
@@ -45,7 +45,7 @@ def fates(result, *keys: str) -> pd.DataFrame:
 
 def map_fates(result) -> pd.DataFrame:
     """The `fates` of the map, with the two products that should decide about stability."""
-    runs = fates(result, *CELL)
+    runs = fates(result["curves"], *CELL)
     runs = runs.merge(result["curvatures"], on=CELL, how="left", validate="1:1")
     runs["rate x H"] = runs["rate"] * runs["H"]
     runs["rate x curvature"] = runs["rate"] * runs["curvature"]
@@ -59,52 +59,58 @@ def same_start(runs: pd.DataFrame, *keys: str) -> bool:
     return bool(len(start) and (start["max"] <= start["min"] * (1 + 1e-3)).all())
 
 
-def fig4_small_h_stalls(results, threshold) -> Outcome:
+def runs_of(result, tokens: str) -> pd.DataFrame:
+    """The `fates` of Figure 4's runs under one reading of the tokens."""
+    curves = result["curves"]
+    return fates(curves[curves["tokens"] == tokens], "seed", "H")
+
+
+def fig4_small_h_stalls(results, threshold, tokens, loss) -> Outcome:
     """Share of the runs with H < N that stand still above the minimum; partly, where some
     do."""
     result = results["yang2024/fig4"]
-    runs = fates(result, "tokens", "seed", "H")
+    runs = runs_of(result, tokens)
     share = runs.loc[runs["H"] < result.settings.N, "stalls"].astype(float).mean()
     if 0 < share < threshold:
         return Outcome("partly", share)
     return at_least(share, threshold)
 
 
-def fig4_h_equals_n_converges(results, threshold) -> Outcome:
-    """Share of neighbours H < H' from H = N on, over seeds and readings of the tokens, in which
-    H' is lower at the last step that all have. Also wanted: no run with H = N stands still.
-    Partly, where only one of both holds.
+def fig4_h_equals_n_converges(results, threshold, tokens, loss) -> Outcome:
+    """Share of neighbours H < H' from H = N on, over seeds, in which H' is lower at the last
+    step that all have. Also wanted: no run with H = N stands still. Partly, where only one of
+    both holds.
     """
     result = results["yang2024/fig4"]
     N, curves = result.settings.N, result["curves"]
-    many = curves[curves["H"] >= N]
-    # Rows (step, tokens, seed), columns H; a step that some run does not have is NaN.
-    wide = many.pivot(index=["step", "tokens", "seed"], columns="H", values="excess_loss")
+    many = curves[(curves["H"] >= N) & (curves["tokens"] == tokens)]
+    # Rows (step, seed), columns H; a step that some run does not have is NaN.
+    wide = many.pivot(index=["step", "seed"], columns="H", values="excess_loss")
     whole = wide.notna().all(axis=1).groupby("step").all()
     at = wide.loc[whole[whole].index.max()]
     share = float((at.diff(axis=1).iloc[:, 1:] < 0).mean(axis=None))
-    equal = fates(result, "tokens", "seed", "H").query("H == @N")
+    equal = runs_of(result, tokens).query("H == @N")
     falling = bool(len(equal) and not equal["stalls"].any())
     if falling != (share >= threshold):
         return Outcome("partly", share)
     return at_least(share, threshold)
 
 
-def fig4_large_h_diverges(results, threshold) -> Outcome:
-    """Largest instability of the most heads at the paper's rate, over seeds and readings, where
-    H = N is stable there.
+def fig4_large_h_diverges(results, threshold, tokens, loss) -> Outcome:
+    """Largest instability of the most heads at the paper's rate, over seeds, where H = N is
+    stable there.
 
-    Partly, where so many heads are unstable only at a rate of the map at which H = N is stable
-    and halves its loss.
+    Partly, where so many heads are unstable only at a rate of the map, whose tokens are unit
+    vectors, at which H = N is stable and halves its loss.
     """
     result, s = results["yang2024/fig4"], results["yang2024/fig4"].settings
-    runs = fates(result, "tokens", "seed", "H")
+    runs = runs_of(result, tokens)
     largest = runs.groupby("H")["instability"].agg(lambda each: each.max(skipna=False))
     worst, few = largest[max(s.H)], largest[s.N]
-    if not (few < threshold and same_start(runs, "tokens", "seed")):
+    if not (few < threshold and same_start(runs, "seed")):
         return Outcome("not reproduced", worst)
     found = at_least(worst, threshold)
-    if found.verdict == "reproduced":
+    if found.verdict == "reproduced" or tokens != "unit":
         return found
 
     cells = map_fates(results["yang2024/fig4-map"])
@@ -132,7 +138,7 @@ def fig4_stall_is_optimisation(results, threshold) -> Outcome:
     rates.
     """
     result = results["yang2024/fig4-stall"]
-    s, runs = result.settings, fates(result, "case", "K", "H", "seed")
+    s, runs = result.settings, fates(result["curves"], "case", "K", "H", "seed")
     K, H = s.solvable
     if s.d < K or not same_start(runs[runs["case"] == "from zero"], "K", "seed"):
         return Outcome("not reproduced", math.nan)

@@ -153,7 +153,7 @@ def test_a_loss_that_is_no_number_is_no_sign_of_instability():
 def test_fates_are_read_in_time_order():
     tables = fig4(h5=[10, 8, 6, 4, 2, 1])
     tables["yang2024/fig4"]["curves"] = tables["yang2024/fig4"]["curves"].iloc[::-1]
-    run = checks.fates(tables["yang2024/fig4"], "tokens", "seed", "H").iloc[0]
+    run = checks.fates(tables["yang2024/fig4"]["curves"], "tokens", "seed", "H").iloc[0]
     assert (run["steps"], run["start"], run["half"], run["end"]) == (4_000, 10, 2, 1)
     assert (run["fall"], run["stalls"], run["instability"]) == (0.5, False, 1)
 
