@@ -25,7 +25,7 @@ COMPUTING := tests/iclbook tests/studies tests/house/test_falsifications.py test
 
 # JupyterLab writes these into a notebook; they say nothing about the chapter.
 LAB_KEYS := $(addprefix metadata.language_info.,codemirror_mode file_extension mimetype \
-    nbconvert_exporter pygments_lexer version)
+    nbconvert_exporter pygments_lexer version) $(addprefix cell.metadata.,editable slideshow jupyter)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile

@@ -105,9 +105,9 @@ class Claim:
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
         try:
             return self.outcome(read)
-        except (KeyError, ValueError, IndexError, TypeError) as error:
+        except (AttributeError, KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
-                f"{self.id}: its check cannot read these tables ({error})"
+                f"{self.id}: its check does not run on these tables ({error})"
             ) from None
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
@@ -162,7 +162,11 @@ def all_claims() -> dict[str, Claim]:
         for name, entry in tomllib.loads(text).items():
             entry["experiments"] = tuple(entry["experiments"])
             entry["readings"] = tuple(entry.get("readings", ()))
-            claims[name] = Claim(id=name, chapter=chapter, **entry)
+            try:
+                claims[name] = Claim(id=name, chapter=chapter, **entry)
+            except TypeError as error:  # a field is missing or unknown
+                fault = str(error).partition("() ")[2]
+                raise InputError(f"{chapter}/claims.toml: {name} is {fault}") from None
     return claims
 
 

@@ -57,8 +57,8 @@ def list_(as_json, store):
         _print_json(rows)
         return
     for row in rows:
-        took = duration(row["wall_seconds"]) if row["stored"] else "not stored"
-        click.echo(f"{row['id']:38} {row['item']:28} {took}")
+        took = duration(row["wall_seconds"]) if row["stored"] else "full not stored"
+        click.echo(f"{row['id']:32} {row['chapter']:24} {took:16} {row['item']}")
 
 
 @cli.command()
@@ -156,19 +156,54 @@ def verify(ids, as_json, store):
 
 
 @cli.command()
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option(
+    "--seeds",
+    metavar="LIST",
+    default="",
+    help="Judge on these seeds, such as 1000-1002, computed where --store DIR lacks them.",
+)
+@click.option("--with-stored", is_flag=True, help="On the book's own seeds too.")
+@click.option(
+    "--sets",
+    default=0,
+    type=click.IntRange(0),
+    help="Judge this many random sets of those seeds, each as large as the book's.",
+)
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
+)
 @as_json
 @in_store
-def claims(as_json, store):
+def claims(ids, seeds, with_stored, sets, jobs, as_json, store):
     """Every claim with its recorded verdict and the one its check returns. Exit code 1 where
-    they differ."""
-    rows = report(store)
+    they differ. Only the form with --seeds computes."""
+    known = all_claims()
+    for wanted in ids:
+        require(wanted in known, f"unknown claim {wanted!r}; see `iclbook claims`")
+    require(
+        bool(seeds) or not (with_stored or sets), "--with-stored and --sets need --seeds LIST"
+    )
+    if seeds:
+        require(bool(ids), "name the claims to judge on other seeds; see `iclbook claims`")
+        chosen = [known[name] for name in ids if known[name].experiments]
+        from iclbook.other_seeds import report_on
+
+        how = {"jobs": jobs, "progress": not as_json}
+        rows = report_on(chosen, _seeds(seeds), store, with_stored, sets, **how)
+    else:
+        rows = [row for row in report(store) if not ids or row["id"] in ids]
     if as_json:
         _print_json(rows)
     else:
         for row in rows:
             says = row["error"] or row["returned"]
             agrees = "" if says == row["verdict"] else f"  BUT THE CHECK SAYS {says}"
-            click.echo(f"{row['id']:44} {row['kind']:11} {row['verdict']}{agrees}")
+            of_sets = ""
+            if fresh := row.get("fresh"):
+                of_sets = f"  {fresh['share']:.0%} of {fresh['sets']} sets of fresh seeds"
+            kind = known[row["id"]].kind
+            click.echo(f"{row['id']:44} {kind:11} {row['verdict']}{agrees}{of_sets}")
     sys.exit(0 if all(row["returned"] == row["verdict"] for row in rows) else 1)
 
 

@@ -184,12 +184,9 @@ def run(
     )
     sidecar = store.file(experiment, profile)
     if not force and sidecar.exists():
-        meta = store.meta(experiment, profile)
-        same = meta["seeds"] == list(settings.seeds) and not settings.differing(
-            meta["settings"]
-        )
+        meta = store.meta(experiment, profile, settings)
         require(
-            same,
+            meta["seeds"] == list(settings.seeds),
             f"{store.named(sidecar)} holds seeds {meta['seeds']}; add --force to replace it, "
             "or --store DIR",
         )

@@ -100,10 +100,12 @@ class Store:
         place = "" if self.is_books_own else f" --store {self.named(self.root)}"
         return f"iclbook run {experiment.id} --profile {profile} --force{place}"
 
-    def meta(self, experiment: Experiment, profile: str) -> dict:
+    def meta(
+        self, experiment: Experiment, profile: str, settings: Settings | None = None
+    ) -> dict:
         """The JSON of a stored result. Raises InputError where it is missing, damaged or for
-        other settings."""
-        return self._open(experiment, profile)[0]
+        other settings than these, by default the profile's."""
+        return self._open(experiment, profile, settings)[0]
 
     def is_stored(self, experiment: Experiment, profile: str = "full") -> bool:
         """Whether a valid result stands in the store."""
@@ -131,7 +133,9 @@ class Store:
         line = f"loaded: {experiment.id} ({profile}), computed {when} {took}"
         return Result(tables, settings, line)
 
-    def _open(self, experiment: Experiment, profile: str) -> tuple[dict, dict[str, bytes]]:
+    def _open(
+        self, experiment: Experiment, profile: str, settings: Settings | None = None
+    ) -> tuple[dict, dict[str, bytes]]:
         """(JSON, content of each table) of a valid result. A publication under way is read from
         its own folder, or once more when it changed the files in between."""
         folder = self.root / experiment.id
@@ -140,7 +144,7 @@ class Store:
             place = ready if ready.is_dir() else folder
             before = _bytes(place / f"{profile}.json")
             try:
-                return self._checked(experiment, profile, place)
+                return self._checked(experiment, profile, place, settings)
             except InputError:
                 same = (
                     place == folder
@@ -152,7 +156,7 @@ class Store:
         raise InputError(f"{self.named(folder)} is being replaced all the time; try again")
 
     def _checked(
-        self, experiment: Experiment, profile: str, place: Path
+        self, experiment: Experiment, profile: str, place: Path, wanted: Settings | None
     ) -> tuple[dict, dict[str, bytes]]:
         sidecar = self.file(experiment, profile)
         mend = f"compute it with `{self.mend(experiment, profile)}`"
@@ -166,13 +170,15 @@ class Store:
             raise InputError(f"{fault}; restore the result's files, or {mend}") from None
         settings, seeds = meta["settings"], meta["seeds"]
         digests = {name: about["sha256"] for name, about in meta["tables"].items()}
-        differ = experiment.settings(profile).differing(settings)
+        wanted = wanted or experiment.settings(profile)
+        differ = wanted.differing(settings)
         other = f"{self.named(sidecar)} was computed with other settings"
         require(not differ, f"{other} ({', '.join(differ)}); {mend}")
-        wanted = len(experiment.settings(profile).seeds)
+        # In a store of one's own any seeds will do.
+        least = len(wanted.seeds) if self.is_books_own else 1
         require(
-            len(seeds) >= wanted,
-            f"{self.named(sidecar)} holds {len(seeds)} seeds, {wanted} are wanted; {mend}",
+            len(seeds) >= least,
+            f"{self.named(sidecar)} holds {len(seeds)} seeds, {least} are wanted; {mend}",
         )
         held = f"{self.named(sidecar)} holds the tables {', '.join(digests)}"
         require(

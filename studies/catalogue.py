@@ -4,6 +4,8 @@ torch nor pandas."""
 import importlib
 from pathlib import Path
 
+from iclbook.errors import require
+
 FOLDER = Path(__file__).parent
 
 CHAPTERS = (
@@ -30,4 +32,7 @@ _SETTINGS = [
     importlib.import_module(f"studies.{chapter.replace('/', '.')}.settings")
     for chapter in CHAPTERS
 ]
-EXPERIMENTS = {e.id: e for settings in _SETTINGS for e in settings.EXPERIMENTS}
+_EVERY = [e for settings in _SETTINGS for e in settings.EXPERIMENTS]
+EXPERIMENTS = {e.id: e for e in _EVERY}
+_TWICE = {e.id for e in _EVERY if e is not EXPERIMENTS[e.id]}
+require(not _TWICE, f"two experiments share an id: {', '.join(sorted(_TWICE))}")

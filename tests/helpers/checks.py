@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 
 COLUMNS = 96
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PRINTS = re.compile(r"(?<![.\w])(?:table|deviations|claims_of|display)\(")
 DRAWS = re.compile(r"\bplots\.\w+\(|\bplt\.(?!style|rc|close)\w+\(|\bsns\.\w+\(")
 
@@ -30,6 +30,7 @@ LAYERS = (
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
+    ("iclbook.other_seeds",),
     ("iclbook.chapter", "iclbook.cli", "iclbook.__main__"),
 )
 # What a file of a study may import, beside libraries and files of its own kind elsewhere. What

@@ -156,3 +156,13 @@ def test_verify_leaves_out_what_a_clock_decides_and_nothing_else(store, lemma5):
         bent = bend(computed, lambda table, name=name: table.assign(**{name: table[name] + 1}))
         store.write(lemma5, "full", lemma5.full, bent, force=True)
         assert runner.verify(clocked, store)["ok"] is ok
+
+
+def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
+    for place, how in (("seeds", {"seeds": (7,)}), ("draws", {"changes": {"draws": 500}})):
+        mine = Store(store.root / place)
+        first = runner.run(lemma5, "full", mine, progress=False, **how)
+        again = runner.run(lemma5, "full", mine, progress=False, **how)
+        assert (first, again) == ("stored", "already stored")
+        with pytest.raises(InputError, match="add --force|other settings"):
+            runner.run(lemma5, "full", mine, progress=False, seeds=(8,), changes={"draws": 400})

@@ -6,6 +6,7 @@ from itertools import product
 from iclbook.experiment import Experiment, Measure, Settings, Table
 from studies.dual.trained.settings import (
     CHEAP,
+    EVERY,
     EVERY_QUICK,
     FINAL,
     FIVE,
@@ -18,7 +19,7 @@ from studies.dual.trained.settings import (
 )
 
 HANDFUL = dict(alphas=(-1.0, 0.5, 1.0), c=(1.0,), views=("g1 and g2",), crossed=())
-UNCROSSED = tuple(family for family in STRENGTHS if family != "crossed")
+UNCROSSED = tuple(family for family in EVERY if family != "crossed")
 CONDITION = ("task", "inputs", "noise", "seed")
 FAMILIES = ("plain", "regularised", "augmented", "negative")
 

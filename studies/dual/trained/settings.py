@@ -155,8 +155,11 @@ ONE_STEP = {
 SINGLE_STEPS = {"error": of_trained(f"{ERROR}after `step` single ones", 1e-22, rtol=2e-2)}
 
 
+EVERY = tuple(family for family, settings in Trained().grid().items() if settings)
+
+
 def tables(
-    families: Collection[str] = tuple(STRENGTHS),
+    families: Collection[str] = EVERY,
     point: tuple[str, ...] = ("seed",),
     ends: dict[str, Measure] = AT_THE_END,
     duals: bool = True,

@@ -1,0 +1,122 @@
+"""Claims judged on seeds that nobody looked at: computed into a store of the reader's own."""
+
+import dataclasses
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping
+
+import pandas as pd
+
+from iclbook import runner
+from iclbook.catalogue import find
+from iclbook.claim import Claim
+from iclbook.errors import InputError, require
+from iclbook.files import atomic_write
+from iclbook.store import Result, Store
+
+
+def results_on(
+    claims: Iterable[Claim],
+    seeds: tuple[int, ...],
+    store: Store,
+    with_stored: bool = False,
+    **options,
+) -> dict[str, Result]:
+    """The full results that the claims read, by experiment, computed on `seeds` into `store`
+    where they do not stand there.
+
+    with_stored: joined with the book's own results. options: those of `runner.run`.
+    Raises InputError for the book's own store, or seeds that the book's results hold too.
+    """
+    require(
+        not store.is_books_own,
+        "other seeds do not go into the book's own store; add --store DIR",
+    )
+    found = {}
+    for name in dict.fromkeys(name for claim in claims for name in claim.experiments):
+        experiment = find(name)
+        runner.run(experiment, "full", store, seeds=seeds, **options)
+        result = store.read(experiment)
+        found[name] = joined(Store().read(experiment), result) if with_stored else result
+    return found
+
+
+def report_on(
+    claims: list[Claim],
+    seeds: tuple[int, ...],
+    store: Store,
+    with_stored: bool = False,
+    sets: int = 0,
+    **options,
+) -> list[dict]:
+    """`judged` on `results_on`; with `sets`, also the share of so many `subsets` that give the
+    recorded verdict, and the sets themselves in `claims/fresh.csv` of the store."""
+    results = results_on(claims, seeds, store, with_stored, **options)
+    rows = judged(claims, results)
+    if not sets:
+        return rows
+    drawn = {claim.id: list(subsets(claim, results, sets)) for claim in claims}
+    path = store.root / "claims" / "fresh.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame([row for found in drawn.values() for row in found])
+    atomic_write(path, table.to_csv(index=False, lineterminator="\n").encode())
+    for row in rows:
+        same = [found["verdict"] == row["verdict"] for found in drawn[row["id"]]]
+        row["fresh"] = {"sets": sets, "share": sum(same) / sets}
+    return rows
+
+
+def joined(first: Result, second: Result) -> Result:
+    """Both results' tables under each other. Raises InputError where they share a seed."""
+    shared = sorted(set(first.settings.seeds) & set(second.settings.seeds))
+    require(not shared, f"the book's result holds seeds {shared} already; name others")
+    tables = {
+        name: pd.concat([first[name], second[name]], ignore_index=True) for name in first.tables
+    }
+    seeds = (*first.settings.seeds, *second.settings.seeds)
+    settings = dataclasses.replace(first.settings, seeds=seeds)
+    return Result(tables, settings, f"{first.provenance}; {second.provenance}")
+
+
+def judged(claims: Iterable[Claim], results: Mapping[str, Result]) -> list[dict]:
+    """What each claim's check returns: dicts of id, verdict (recorded), returned, measured,
+    error."""
+    rows = []
+    for claim in claims:
+        returned, measured, problem = None, math.nan, None
+        try:
+            returned, measured = claim.judge(results)
+        except InputError as error:
+            problem = str(error)
+        row = {"id": claim.id, "verdict": claim.verdict, "returned": returned}
+        measured = float(measured) if math.isfinite(measured) else None
+        rows.append(row | {"measured": measured, "error": problem})
+    return rows
+
+
+def subsets(claim: Claim, results: Mapping[str, Result], sets: int) -> Iterator[dict]:
+    """The claim on `sets` random sets of the results' seeds, each as large as the book's:
+    dicts of claim, set, seeds, verdict, measured; the same sets for the same seeds."""
+    first = results[claim.experiments[0]].settings.seeds
+    size, generator = len(find(claim.experiments[0]).full.seeds), random.Random(0)
+    require(len(first) > size, f"{claim.id}: {len(first)} seeds leave no sets of {size}")
+    for number in range(sets):
+        chosen = sorted(generator.sample(first, size))
+        part = {name: _of_seeds(results[name], chosen) for name in claim.experiments}
+        verdict, measured = claim.judge(part)
+        yield {
+            "claim": claim.id,
+            "set": number,
+            "seeds": " ".join(map(str, chosen)),
+            "verdict": verdict,
+            "measured": measured,
+        }
+
+
+def _of_seeds(result: Result, seeds: list[int]) -> Result:
+    tables = {
+        name: table[table["seed"].isin(seeds)].reset_index(drop=True)
+        for name, table in result.tables.items()
+    }
+    settings = dataclasses.replace(result.settings, seeds=tuple(seeds))
+    return dataclasses.replace(result, tables=tables, settings=settings)

@@ -1,0 +1,79 @@
+"""Claims on a reader's seeds: in a store of their own, with the book's or without, in random
+sets."""
+
+import pytest
+from claims import CLAIMS, stored
+
+from iclbook import claim as claims
+from iclbook import other_seeds
+from iclbook.errors import InputError
+from iclbook.store import Store
+
+LEMMA5 = CLAIMS["yang2024/lemma5-closed-form"]
+
+
+@pytest.fixture
+def small(monkeypatch, lemma5):
+    """The experiment of Lemma 5 with few draws, wherever it is looked for."""
+    for module in (other_seeds, claims):
+        monkeypatch.setattr(module, "find", lambda name: lemma5)
+    return lemma5
+
+
+def test_claims_are_judged_on_the_seeds_that_are_asked_for(small, store):
+    how = dict(progress=False)
+    results = other_seeds.results_on([LEMMA5], (1000, 1001), store, **how)
+    assert results[small.id].settings.seeds == (1000, 1001)
+    assert set(results[small.id]["losses"]["seed"]) == {1000, 1001}
+    (row,) = other_seeds.judged([LEMMA5], results)
+    assert row["id"] == LEMMA5.id and row["returned"] in claims.VERDICTS
+    assert row["error"] is None and row["measured"] > 0
+    again = other_seeds.results_on([LEMMA5], (1000, 1001), store, **how)
+    assert again[small.id]["losses"].equals(results[small.id]["losses"])
+
+
+def test_an_incomplete_sweep_is_refused_not_accepted(small, store):
+    results = other_seeds.results_on([LEMMA5], (1000, 1001), store, progress=False)
+    table = results[small.id]["losses"]
+    results[small.id].tables["losses"] = table.drop(index=table.index[-1])
+    (row,) = other_seeds.judged([LEMMA5], results)
+    assert row["returned"] is None and "not complete" in row["error"]
+
+
+def test_the_books_own_store_is_left_alone():
+    with pytest.raises(InputError, match="own store; add --store DIR"):
+        other_seeds.results_on([LEMMA5], (1000,), Store())
+
+
+def test_seeds_are_joined_with_the_books_and_never_counted_twice():
+    book = stored(LEMMA5.id)["yang2024/lemma5"]
+    first, second = (other_seeds._of_seeds(book, [seed]) for seed in book.settings.seeds[:2])
+    both = other_seeds.joined(first, second)
+    assert both.settings.seeds == book.settings.seeds[:2]
+    assert len(both["losses"]) == 2 * len(first["losses"])
+    with pytest.raises(InputError, match="holds seeds"):
+        other_seeds.joined(first, both)
+
+
+def test_sets_are_as_large_as_the_books_and_the_same_each_time(small, store):
+    results = other_seeds.results_on([LEMMA5], tuple(range(1000, 1006)), store, progress=False)
+    rows = list(other_seeds.subsets(LEMMA5, results, 20))
+    assert rows == list(other_seeds.subsets(LEMMA5, results, 20))
+    drawn = {row["seeds"] for row in rows}
+    assert len(rows) == 20 and len(drawn) > 5
+    assert {len(set(seeds.split())) for seeds in drawn} == {len(small.full.seeds)}
+    assert {row["verdict"] for row in rows} <= {"reproduced", "not reproduced"}
+    few = {small.id: other_seeds._of_seeds(results[small.id], [1000])}
+    with pytest.raises(InputError, match="leave no sets"):
+        list(other_seeds.subsets(LEMMA5, few, 1))
+
+
+def test_shares_of_fresh_seeds_are_read_from_the_store(tmp_path):
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    rows = "claim,set,seeds,verdict,measured\n"
+    rows += f"{LEMMA5.id},0,1 2,reproduced,1.0\n{LEMMA5.id},1,1 3,not reproduced,9.0\n"
+    (folder / "fresh.csv").write_text(rows)
+    shares = claims.fresh_shares(Store(tmp_path))
+    assert shares == {LEMMA5.id: {"sets": 2, "share": 0.5}}
+    assert claims.fresh_shares(Store(tmp_path / "none")) == {}
