@@ -25,7 +25,8 @@ COMPUTING := tests/iclbook tests/studies tests/house/test_falsifications.py test
 
 # JupyterLab writes these into a notebook; they say nothing about the chapter.
 LAB_KEYS := $(addprefix metadata.language_info.,codemirror_mode file_extension mimetype \
-    nbconvert_exporter pygments_lexer version) $(addprefix cell.metadata.,editable slideshow jupyter)
+    nbconvert_exporter pygments_lexer version)
+CELL_KEYS := $(addprefix cell.metadata.,editable slideshow jupyter)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -59,7 +60,7 @@ bench: $(STAMP)  ## time the package beside the straightforward way, one benchma
 
 strip: $(STAMP)  ## remove outputs from the chapters before a commit
 	find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -print0 \
-	    | xargs -0 $(BIN)/nbstripout --keep-id --extra-keys "$(LAB_KEYS)"
+	    | xargs -0 $(BIN)/nbstripout --keep-id --extra-keys "$(LAB_KEYS) $(CELL_KEYS)"
 
 clean:  ## remove what was built; .venv and results stay
 	rm -rf _build .pytest_cache .hypothesis

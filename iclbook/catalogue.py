@@ -23,7 +23,15 @@ def studies() -> ModuleType:
         "no studies are installed, only the helper package; get the whole book and run "
         "`pip install -e .` in its folder",
     )
-    return found[0].load()
+    try:
+        return found[0].load()
+    except ModuleNotFoundError as error:
+        require(
+            error.name != found[0].module.partition(".")[0],
+            f"the studies are not where they were installed ({error}); get the whole book and "
+            "run `pip install -e .` in its folder",
+        )
+        raise
 
 
 def experiments() -> dict[str, Experiment]:

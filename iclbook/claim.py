@@ -89,6 +89,10 @@ class Claim:
             self.verdict == "reproduced" or self.reason,
             f"{self.id}: the verdict {self.verdict!r} needs a reason",
         )
+        require(
+            self.verdict != "untestable" or not self.experiments,
+            f"{self.id}: a claim that reads a result is not untestable",
+        )
 
     def judge(self, results: Mapping[str, Result]) -> Outcome:
         """The verdict that complete results give; an untestable claim has no check and returns
@@ -104,11 +108,17 @@ class Claim:
             found = () if isinstance(results, StoredResults) else _faults(name, result)
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
         try:
-            return self.outcome(read)
+            found = self.outcome(read)
         except (AttributeError, KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 f"{self.id}: its check does not run on these tables ({error})"
             ) from None
+        require(
+            found.verdict != "reproduced" or not self.margin(found.measured) < 0,
+            f"{self.id}: reproduced, but {found.measured:g} is on the wrong side of the "
+            f"threshold {self.threshold:g} ({self.direction})",
+        )
+        return found
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
         """What the check says of results, whether or not they are complete.
@@ -162,6 +172,7 @@ def all_claims() -> dict[str, Claim]:
         for name, entry in tomllib.loads(text).items():
             entry["experiments"] = tuple(entry["experiments"])
             entry["readings"] = tuple(entry.get("readings", ()))
+            require(name not in claims, f"{chapter}/claims.toml: {name} stands twice")
             try:
                 claims[name] = Claim(id=name, chapter=chapter, **entry)
             except TypeError as error:  # a field is missing or unknown

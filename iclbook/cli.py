@@ -2,6 +2,7 @@
 it runs."""
 
 import json
+import re
 import sys
 
 import click
@@ -148,6 +149,7 @@ def verify(ids, as_json, store):
         state = "agrees" if row["ok"] else "DIFFERS"
         worst = f"{row['rows']} rows, worst deviation {row['worst']:.2g} of the tolerance"
         lacking = f", {row['missing']} rows missing" if row["missing"] else ""
+        lacking += f"; computed now: {'; '.join(row['gaps'])}" if row["gaps"] else ""
         there = described(*row["stored_on"])
         click.echo(f"{e.id:32} {state}: {worst}{lacking}; stored on {there}")
     if as_json:
@@ -267,7 +269,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     for part in filter(None, text.split(",")):
         ends = part.split("-")
         require(
-            len(ends) <= 2 and all(end.isdigit() for end in ends),
+            len(ends) <= 2 and all(re.fullmatch(r"[0-9]{1,9}", end) for end in ends),
             f"--seeds must look like 0,1,2 or 10-14, got {text!r}",
         )
         seeds += range(int(ends[0]), int(ends[-1]) + 1)
@@ -280,6 +282,7 @@ def _change(text: str) -> tuple[str, object]:
     """("H", 8) from "H=8"; a value is read as JSON, else as text."""
     name, equals, value = text.partition("=")
     require(bool(equals), f"--set must look like NAME=VALUE, got {text!r}")
+    require(name != "seeds", "name seeds with --seeds, not with --set")
     try:
         read = json.loads(value)
     except ValueError:

@@ -47,7 +47,7 @@ class Settings:
         }
         return json.loads(json.dumps(values))
 
-    def changed(self, **changes) -> "Settings":
+    def changed(self, /, **changes) -> "Settings":
         """The same settings with some changed. Raises InputError for a name they do not have,
         or another type."""
         names = [f.name for f in dataclasses.fields(self)]
@@ -175,7 +175,7 @@ class Experiment:
     unstated: tuple[str, ...] = ()
     verify: dict = field(default_factory=dict)
 
-    def settings(self, profile: str, **changes) -> Settings:
+    def settings(self, profile: str, /, **changes) -> Settings:
         """The settings of a profile, with changes. Raises InputError for an unknown profile or
         setting."""
         require(

@@ -20,7 +20,7 @@ from iclbook.experiment import Experiment, Settings
 from iclbook.files import writing_to
 from iclbook.machine import machine
 from iclbook.store import Result, Store, duration
-from iclbook.tables import arranged, compare
+from iclbook.tables import arranged, compare, faults
 from iclbook.unfinished import fingerprint, identity, keep, kept_point, point_name
 
 
@@ -225,6 +225,10 @@ def verify(experiment: Experiment, store: Store) -> dict:
         seeds = stored.settings.seeds[: len(settings.seeds)]
         settings = dataclasses.replace(settings, seeds=seeds)
     fresh = compute(experiment, settings)
+    # A part may leave tables empty; what it fills, it must fill for each of its points.
+    found = faults(experiment, settings, fresh.tables)
+    gaps = [fault for fault in found if not fault.endswith("is empty")]
+    gaps += found if all(table.empty for table in fresh.tables.values()) else []
     missing, worst = zip(
         *(
             compare(declared, fresh.tables[name], stored[name])
@@ -236,7 +240,8 @@ def verify(experiment: Experiment, store: Store) -> dict:
         "rows": sum(map(len, fresh.tables.values())),
         "missing": sum(missing),
         "worst": max(worst),
-        "ok": sum(missing) == 0 and max(worst) <= 1,
+        "gaps": gaps,
+        "ok": not gaps and sum(missing) == 0 and max(worst) <= 1,
         "stored_on": store.meta(experiment, "full")["machines"],
         "computed_on": fresh.machines,
     }

@@ -137,23 +137,23 @@ class Store:
         self, experiment: Experiment, profile: str, settings: Settings | None = None
     ) -> tuple[dict, dict[str, bytes]]:
         """(JSON, content of each table) of a valid result. A publication under way is read from
-        its own folder, or once more when it changed the files in between."""
-        folder = self.root / experiment.id
+        its own folder, or once more when it changed the files in between: a fault counts when
+        it is met twice in a row on the same JSON."""
+        folder, met = self.root / experiment.id, None
         for _ in range(20):
             ready = ready_folder(folder, profile)
             place = ready if ready.is_dir() else folder
             before = _bytes(place / f"{profile}.json")
             try:
                 return self._checked(experiment, profile, place, settings)
-            except InputError:
-                same = (
-                    place == folder
-                    and not ready.is_dir()
-                    and _bytes(place / f"{profile}.json") == before
-                )
-                if same:
+            except InputError as error:
+                if place == folder and met == (before, str(error)):
                     raise
-        raise InputError(f"{self.named(folder)} is being replaced all the time; try again")
+                met = before, str(error)
+        raise InputError(
+            f"{self.named(folder)} is being replaced all the time; try again, or delete "
+            f"{ready_folder(folder, profile).name} in it if nothing runs"
+        )
 
     def _checked(
         self, experiment: Experiment, profile: str, place: Path, wanted: Settings | None

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
+from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import atomic_write
 from iclbook.machine import machine, versions
@@ -85,7 +87,14 @@ def code_behind(module: str) -> bytes:
             spec is None or spec.origin is None
         ):  # `from package import name`, where the name is no module
             continue
-        files[name] = Path(spec.origin).read_bytes()
+        path = Path(spec.origin)
+        require(
+            path.stat().st_mtime <= psutil.Process().create_time(),
+            f"{path.name} was changed after this process had started; start it anew",
+        )
+        files[name] = path.read_bytes()
+        # A package's own file runs whenever a module of it is imported.
+        todo += [name.rpartition(".")[0]] if "." in name else []
         for node in ast.walk(ast.parse(files[name])):
             if isinstance(node, ast.Import):
                 todo += [alias.name for alias in node.names]

@@ -159,10 +159,13 @@ LAB = {
 def strip_command():
     """The command of `make strip`, without the part that finds the notebooks."""
     makefile = (BOOK / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
-    keys = re.search(r"(?m)^LAB_KEYS := \$\(addprefix (\S+?),(.*)\)$", makefile)
-    keys = " ".join(keys.group(1) + name for name in keys.group(2).split())
     command = re.search(r"xargs -0 \$\(BIN\)/(.*)$", makefile, re.M).group(1)
-    return [part.replace("$(LAB_KEYS)", keys) for part in shlex.split(command)]
+    lists = re.findall(r"(?m)^(\w+_KEYS) := \$\(addprefix (\S+?),(.*)\)$", makefile)
+    assert len(lists) == 2
+    for name, start, rest in lists:
+        keys = " ".join(start + key for key in rest.split())
+        command = command.replace(f"$({name})", keys)
+    return shlex.split(command)
 
 
 def strip(path):

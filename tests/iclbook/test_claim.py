@@ -97,3 +97,25 @@ def test_a_badly_written_claim_is_refused(changes):
     assert all(
         make(verdict=verdict, reason="measured").verdict == verdict for verdict in VERDICTS
     )
+
+
+def test_a_flipped_direction_is_seen():
+    """The published margin would have the wrong sign."""
+    claim = CLAIMS["yang2024/lemma5-constant"]
+    flipped = dataclasses.replace(claim, direction="at_most")
+    assert claim.judge(stored(claim.id)).verdict == "reproduced"
+    with pytest.raises(InputError, match="wrong side of the threshold"):
+        flipped.judge(stored(claim.id))
+
+
+def test_a_claim_that_reads_a_result_cannot_be_muted():
+    claim = CLAIMS["yang2024/lemma5-constant"]
+    with pytest.raises(InputError, match="is not untestable"):
+        dataclasses.replace(claim, verdict="untestable", reason="muted")
+
+
+def test_margins_are_positive_on_the_right_side():
+    claim = CLAIMS["yang2024/lemma5-constant"]  # at least 4.5
+    assert claim.margin(9.0) == 1.0 and claim.margin(2.25) == -0.5
+    other = dataclasses.replace(claim, direction="at_most")
+    assert other.margin(9.0) == -1.0

@@ -164,5 +164,22 @@ def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
         first = runner.run(lemma5, "full", mine, progress=False, **how)
         again = runner.run(lemma5, "full", mine, progress=False, **how)
         assert (first, again) == ("stored", "already stored")
-        with pytest.raises(InputError, match="add --force|other settings"):
+        with pytest.raises(InputError, match=r"add --force|other settings"):
             runner.run(lemma5, "full", mine, progress=False, seeds=(8,), changes={"draws": 400})
+
+
+def test_verify_sees_rows_that_are_no_longer_computed(monkeypatch):
+    """A part that returns next to nothing agrees with everything that is stored."""
+    experiment = find("yang2024/lemma5")
+    assert runner.verify(experiment, Store())["ok"]
+    compute = runner.compute
+    for rows in (1, 0):
+
+        def less(*arguments, rows=rows, **options):
+            found = compute(*arguments, **options)
+            found.tables["losses"] = found.tables["losses"].head(rows)
+            return found
+
+        monkeypatch.setattr(runner, "compute", less)
+        report = runner.verify(experiment, Store())
+        assert not report["ok"] and report["gaps"]

@@ -3,11 +3,14 @@ point."""
 
 import dataclasses
 import sys
+import time
 
+import psutil
 import pytest
 
 from iclbook import runner, unfinished
 from iclbook.catalogue import experiments, find
+from iclbook.errors import InputError
 
 PROJECT = {
     "toystudy/__init__.py": "",
@@ -26,6 +29,8 @@ def project(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    # As if this process had started after every change.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() + 60)
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] == "toystudy"]:
         del sys.modules[name]
@@ -46,6 +51,16 @@ def test_a_changed_line_in_any_module_behind_a_point_changes_the_fingerprint(
     with (project / name).open("a") as file:
         file.write("# changed\n")
     assert print_of(lemma5) != before
+
+
+def test_code_that_changed_after_the_process_had_started_vouches_for_nothing(
+    project, lemma5, monkeypatch
+):
+    """What is on the disk is not what this process has imported."""
+    print_of(lemma5)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() - 60)
+    with pytest.raises(InputError, match=r"was changed after this process had started"):
+        print_of(lemma5)
 
 
 def test_a_module_that_the_point_does_not_use_changes_nothing(project, lemma5):
