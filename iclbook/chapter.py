@@ -77,6 +77,7 @@ def claims_of(chapter: str) -> None:
             if row[name] is not None
         ]
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
+        tail += f"\n\n  {row['fixed']}" if row["returned"] != "untestable" else ""
         if row["readings"]:
             tail += f"\n\n  Readings: {'; '.join(map(_reading, row['readings']))}."
         reason = f"\n\n  {row['reason']}" if row["reason"] else ""

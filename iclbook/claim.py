@@ -90,6 +90,9 @@ class Claim:
             f"{self.id}: the verdict {self.verdict!r} needs a reason",
         )
         require(
+            bool(self.fixed), f"{self.id}: fixed must say when threshold and rule were fixed"
+        )
+        require(
             self.verdict != "untestable" or not self.experiments,
             f"{self.id}: a claim that reads a result is not untestable",
         )

@@ -92,8 +92,8 @@ class Measure:
     A recomputed value agrees where |new - stored| <= atol |scale| + rtol |stored|. scale: the
     column of the same table from whose rounding this number comes ("" for 1): a residual is
     compared on the scale of what was subtracted, a run that amplifies rounding on its step.
-    missing: NaN is a legal value (say in `meaning` when). clock: a clock decides it, so it is
-    never compared.
+    missing: NaN is a legal value (say in `meaning` when). clock: a clock decides it, or on
+    another processor the last bit, so it is never compared.
     """
 
     meaning: str

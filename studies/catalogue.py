@@ -18,6 +18,7 @@ CHAPTERS = (
     "ridge/template",
     "ridge/many_heads",
     "ridge/depth",
+    "ridge/related",
     "dual/kernel",
     "dual/one_step",
     "dual/representation",

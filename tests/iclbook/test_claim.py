@@ -84,6 +84,7 @@ def make(**changes):
         verdict="reproduced",
         source="ours",
     )
+    entry["fixed"] = "before the first full run"
     return Claim(id="x/y", **entry | changes)
 
 

@@ -111,7 +111,7 @@ EXPERIMENTS = (
         full=Trained(task="exponential", seeds=FIVE),
         quick=Trained(**EVERY_QUICK, task="exponential", seeds=(0, 1)),
         verify=CHEAP,
-        tables=tables(),
+        tables=tables(amplifies=True),
     ),
     Experiment(
         id="ren2024/longer-prompts",

@@ -1,7 +1,7 @@
 """Settings of the chapter *Does it help?*"""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from iclbook.experiment import Experiment, Measure, Settings, Table
@@ -125,9 +125,8 @@ class TwoNumbers(Conditions):
 def of_trained(meaning: str, atol: float = 1e-3, rtol: float = 1e-2) -> Measure:
     """A measure of a layer trained in float32: thousands of steps amplify rounding.
 
-    The tolerances hold for the whole training on the linear task, with the plainest instruction
-    set against the widest. On the exponential task a few layers end elsewhere on another
-    processor; a beginning, which is what `verify` computes, agrees there too.
+    The tolerances hold for the whole training on the linear and the trigonometric task, with
+    the plainest instruction set against the widest. For the exponential one see `tables`.
     """
     return Measure(meaning, rtol=rtol, atol=atol)
 
@@ -163,24 +162,33 @@ def tables(
     point: tuple[str, ...] = ("seed",),
     ends: dict[str, Measure] = AT_THE_END,
     duals: bool = True,
+    amplifies: bool = False,
 ) -> dict[str, Table]:
     """For each family F the tables F_curves, F_ends and, with `duals`, F_steps (drawn starts).
 
-    Linear attention has no dual model; a learned beta is measured.
+    Linear attention has no dual model; a learned beta is measured. amplifies: a last bit can
+    decide where a run ends. On the exponential task, two seeds, 225 of 230 layers ended within
+    1 % on another instruction set, one at 1.5 times the loss. So the curves' tolerance grows
+    with the step, and what is measured of the trained layers is not compared.
     """
-    found = {}
+    found, curve = {}, LOSS
+    if amplifies:
+        curve = replace(LOSS, rtol=1e-4, atol=5e-5, scale="step")
+        ends = {name: replace(measure, clock=True) for name, measure in ends.items()}
     for family in families:
         has_dual = duals and family != "linear_attention"
         measures = ends | (ONE_STEP if has_dual else {})
         if family == "learned":
-            measures = measures | {"learned_beta": of_trained("where 0.5 went")}
+            beta = replace(of_trained("where 0.5 went"), clock=amplifies)
+            measures = measures | {"learned_beta": beta}
         keys, starts = (*point, *STRENGTHS[family]), {"start": STARTS}
         found[f"{family}_curves"] = Table(
-            keys=(*keys, "start", "step"), levels=starts, measures={"loss": LOSS}
+            keys=(*keys, "start", "step"), levels=starts, measures={"loss": curve}
         )
         found[f"{family}_ends"] = Table(keys=(*keys, "start"), levels=starts, measures=measures)
         if has_dual:
-            found[f"{family}_steps"] = Table(keys=(*keys, "step"), measures=SINGLE_STEPS)
+            steps = {name: replace(m, clock=amplifies) for name, m in SINGLE_STEPS.items()}
+            found[f"{family}_steps"] = Table(keys=(*keys, "step"), measures=steps)
     return found
 
 

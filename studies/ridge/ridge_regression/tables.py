@@ -111,6 +111,14 @@ def attention_converges_to_a(results, threshold) -> Outcome:
     return at_most(rows["farthest"].max(skipna=False), threshold)
 
 
+def thm2_copies_shown_labels(results, threshold) -> Outcome:
+    """Largest relative distance of a shown column of the trained table from A's, which is the
+    identity's, over the seeds."""
+    rows = at_end(results["yang2024/thm2"], "columns")
+    shown = rows[rows["group"] == "shown"]
+    return at_most(shown["farthest"].max(skipna=False), threshold)
+
+
 def thm2_noiseless_template(results, threshold) -> Outcome:
     """Largest relative error, after training, on tokens not shown and of the template read off
     them.
