@@ -171,16 +171,19 @@ def all_claims() -> dict[str, Claim]:
     """Every claim of the book, by id, in the order of the chapters."""
     claims = {}
     for chapter in studies().CHAPTERS:
-        text = (studies().FOLDER / chapter / "claims.toml").read_text(encoding="utf-8")
-        for name, entry in tomllib.loads(text).items():
-            entry["experiments"] = tuple(entry["experiments"])
-            entry["readings"] = tuple(entry.get("readings", ()))
-            require(name not in claims, f"{chapter}/claims.toml: {name} stands twice")
+        file = f"studies/{chapter}/claims.toml"
+        try:
+            text = (studies().FOLDER / chapter / "claims.toml").read_text(encoding="utf-8")
+            entries = tomllib.loads(text)
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{file} cannot be read: {error}") from None
+        for name, entry in entries.items():
+            require(name not in claims, f"{file}: {name} stands twice")
             try:
-                claims[name] = Claim(id=name, chapter=chapter, **entry)
-            except TypeError as error:  # a field is missing or unknown
-                fault = str(error).partition("() ")[2]
-                raise InputError(f"{chapter}/claims.toml: {name} is {fault}") from None
+                lists = {key: tuple(entry.get(key, ())) for key in ("experiments", "readings")}
+                claims[name] = Claim(id=name, chapter=chapter, **entry | lists)
+            except (AttributeError, TypeError) as error:  # a field is missing or unknown
+                raise InputError(f"{file}: {name} is no claim: {error}") from None
     return claims
 
 

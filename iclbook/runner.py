@@ -12,10 +12,11 @@ from pathlib import Path
 
 import joblib
 import pandas as pd
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from iclbook.errors import require
+from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import writing_to
 from iclbook.machine import machine
@@ -93,11 +94,17 @@ def compute(
     results = _results(tasks, jobs, scheduler)  # a cluster that is not there is noticed first
     count = dict(total=len(points), initial=len(done), unit="point")
     with tqdm(**count, desc=experiment.id, disable=not progress) as bar:
-        for i, found in results:
-            if partial:
-                keep(partial, points[i], *found)
-            done[i] = found
-            bar.update()
+        try:
+            for i, found in results:
+                if partial:
+                    keep(partial, points[i], *found)
+                done[i] = found
+                bar.update()
+        except TerminatedWorkerError:
+            raise InputError(
+                "a process that computed a point died, for lack of memory perhaps; finished "
+                "points are kept, run again"
+            ) from None
     every = [done[i] for i in range(len(points))]
     tables = {
         name: pd.concat(

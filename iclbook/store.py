@@ -122,10 +122,18 @@ class Store:
 
         meta, texts = self._open(experiment, profile)
         as_table = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-        tables = {
-            name: as_table(io.BytesIO(text)).astype(dict.fromkeys(declared.measures, float))
-            for (name, declared), text in zip(experiment.tables.items(), texts.values())
-        }
+        tables = {}
+        for name, declared in experiment.tables.items():
+            try:
+                table = as_table(io.BytesIO(texts[name]))[declared.columns]
+                tables[name] = table.astype(dict.fromkeys(declared.measures, float))
+            except (KeyError, ValueError) as error:  # ValueError: what pandas cannot parse
+                csv = self.named(self.file(experiment, profile, name))
+                why = " ".join(str(error).split())
+                raise InputError(
+                    f"{csv} does not hold the declared table ({why}); compute it with "
+                    f"`{self.mend(experiment, profile)}`"
+                ) from None
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
         when, seconds = meta["created"][:10], meta["wall_seconds"]
         where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))

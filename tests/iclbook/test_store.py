@@ -232,3 +232,19 @@ def test_without_a_book_the_store_must_be_named(monkeypatch, tmp_path):
 def test_the_books_own_store_is_known_by_any_name():
     own = Store()
     assert own.is_books_own and Store(own.root / ".." / "results").is_books_own
+
+
+@pytest.mark.parametrize(
+    "text", ["seed,weights\n0,best\n", "", "a,b\nx\n1,2,3,4\n", "\x00\xff not a table"]
+)
+def test_a_table_that_is_not_the_declared_one_is_one_line(store, lemma5, stored, text):
+    """Its hash fits, as after a measure was added to the declaration."""
+    content = text.encode()
+    store.file(lemma5, "full", "losses").write_bytes(content)
+    sidecar = store.file(lemma5, "full")
+    meta = json.loads(sidecar.read_text())
+    meta["tables"]["losses"]["sha256"] = hashlib.sha256(content).hexdigest()
+    sidecar.write_text(json.dumps(meta))
+    with pytest.raises(InputError, match="does not hold the declared table") as caught:
+        store.read(lemma5)
+    assert "\n" not in str(caught.value) and "--force" in str(caught.value)
