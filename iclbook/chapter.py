@@ -80,7 +80,7 @@ def claims_of(chapter: str) -> None:
         tail += f"\n\n  {row['fixed']}" if row["returned"] != "untestable" else ""
         if row["readings"]:
             tail += f"\n\n  Readings: {'; '.join(map(_reading, row['readings']))}."
-        reason = f"\n\n  {row['reason']}" if row["reason"] else ""
+        reason = f"\n\n  {row['reason'].rstrip('.')}." if row["reason"] else ""
         head = f"**{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}."
         blocks.append(f"* {head}{reason}\n\n  {tail}")
     display(Markdown("\n\n".join(blocks)))
@@ -104,7 +104,8 @@ def show_source(*things) -> None:
 
 def _reading(row: dict) -> str:
     number = "" if row["measured"] is None else f" ({row['measured']:.3g})"
-    return f"{row['tokens']} tokens, {row['loss']} loss: {row['verdict']}{number}"
+    tokens = {"gaussian": "Gaussian tokens", "unit": "unit-norm tokens"}[row["tokens"]]
+    return f"{tokens}, {row['loss']} loss: {row['verdict']}{number}"
 
 
 def _plain(value) -> str:
