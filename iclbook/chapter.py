@@ -78,6 +78,9 @@ def claims_of(chapter: str) -> None:
         ]
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
         tail += f"\n\n  {row['fixed']}" if row["returned"] != "untestable" else ""
+        if row["fresh"]:
+            sets, share = row["fresh"]["sets"], row["fresh"]["share"]
+            tail += f" Of {sets} sets of fresh seeds, {share:.0%} give the same verdict."
         if row["readings"]:
             tail += f"\n\n  Readings: {'; '.join(map(_reading, row['readings']))}."
         reason = f"\n\n  {row['reason'].rstrip('.')}." if row["reason"] else ""

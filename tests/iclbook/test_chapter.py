@@ -53,6 +53,13 @@ def test_a_chapter_shows_its_claims_with_their_numbers(shown):
     assert "yang2024/lemma5-constant" in shown[0] and "**Reproduced.**" in shown[0]
 
 
+def test_a_chapter_shows_readings_and_what_fresh_seeds_say(shown):
+    chapter.claims_of("ridge/unseen")
+    assert "Readings: Gaussian tokens, population loss: not reproduced (1.53)" in shown[0]
+    chapter.claims_of("dual/representation")
+    assert "Of 200 sets of fresh seeds, 48% give the same verdict." in shown[1]
+
+
 def test_a_chapter_fails_when_a_recorded_verdict_is_not_what_the_tables_give(monkeypatch):
     bent = all_claims()
     bent["yang2024/lemma5-closed-form"] = dataclasses.replace(
