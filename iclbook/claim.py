@@ -116,8 +116,10 @@ class Claim:
             raise InputError(
                 f"{self.id}: its check does not run on these tables ({error})"
             ) from None
+        above, threshold = self.direction == "at_least", self.threshold
+        right = found.measured >= threshold if above else found.measured <= threshold
         require(
-            found.verdict != "reproduced" or not self.margin(found.measured) < 0,
+            found.verdict != "reproduced" or not math.isfinite(self.threshold) or right,
             f"{self.id}: reproduced, but {found.measured:g} is on the wrong side of the "
             f"threshold {self.threshold:g} ({self.direction})",
         )

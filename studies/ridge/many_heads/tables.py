@@ -91,6 +91,8 @@ def fig4_h_equals_n_converges(results, threshold, tokens, loss) -> Outcome:
     share = float((at.diff(axis=1).iloc[:, 1:] < 0).mean(axis=None))
     equal = runs_of(result, tokens).query("H == @N")
     falling = bool(len(equal) and not equal["stalls"].any())
+    if math.isnan(share):
+        return Outcome("not reproduced", share)
     if falling != (share >= threshold):
         return Outcome("partly", share)
     return at_least(share, threshold)
