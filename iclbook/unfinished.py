@@ -19,6 +19,7 @@ from iclbook.machine import machine, versions
 from iclbook.store import as_csv
 
 MACHINERY = ("iclbook.runner", "iclbook.unfinished", "iclbook.checkpoint")
+CLOCK_SLACK = 2.0  # seconds by which a process's start is known
 
 
 def point_name(point: dict) -> str:
@@ -89,7 +90,7 @@ def code_behind(module: str) -> bytes:
             continue
         path = Path(spec.origin)
         require(
-            path.stat().st_mtime <= psutil.Process().create_time(),
+            path.stat().st_mtime <= psutil.Process().create_time() + CLOCK_SLACK,
             f"{path.name} was changed after this process had started; start it anew",
         )
         files[name] = path.read_bytes()
