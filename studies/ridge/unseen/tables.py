@@ -31,7 +31,7 @@ def final_errors(result, loss: str = "population", tokens: str = "unit") -> pd.D
     return found.assign(**{"transformer": last, "best linear": own})
 
 
-FALLS = 0.1  # a loss that "falls" ends below this share of its start
+FALLS = 1e-3  # a loss that "falls" ends below this share of its start
 
 
 def fig2a_losses_fall_together(results, threshold, tokens, loss) -> Outcome:
