@@ -71,11 +71,10 @@ def claims_of(chapter: str) -> None:
             )
             raise InputError(f"{row['id']}: {says}")
         whose = WHOSE[row["source"]]
-        numbers = [
-            f"{name} {row[name]:.3g}"
-            for name in ("measured", "threshold")
-            if row[name] is not None
-        ]
+        numbers = [f"measured {row['measured']:.3g}"] if row["measured"] is not None else []
+        if row["threshold"] is not None:
+            side = row["direction"].replace("_", " ")
+            numbers.append(f"{side} {row['threshold']:.3g} is wanted")
         tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
         tail += f"\n\n  {row['fixed']}" if row["returned"] != "untestable" else ""
         if row["fresh"]:

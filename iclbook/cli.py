@@ -2,6 +2,7 @@
 it runs."""
 
 import json
+import os
 import re
 import sys
 
@@ -84,11 +85,30 @@ def list_(as_json, store):
     "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
 )
 @click.option("--scheduler", metavar="ADDRESS", default="", help=SCHEDULER)
+@click.option("--device", default="", help="Such as cuda, for those that can use one.")
+@click.option(
+    "--glue-dir",
+    metavar="DIR",
+    default="",
+    help="GLUE's TSVs, for the language table; or datasets, to download them.",
+)
 @click.option("--force", is_flag=True, help="Replace a result that stands already.")
 @as_json
 @in_store
 def run(
-    ids, everything, chapter, profile, seeds, changes, jobs, scheduler, force, as_json, store
+    ids,
+    everything,
+    chapter,
+    profile,
+    seeds,
+    changes,
+    jobs,
+    scheduler,
+    device,
+    glue_dir,
+    force,
+    as_json,
+    store,
 ):
     """Compute experiments and store their results. A run that was stopped goes on where it
     stopped."""
@@ -109,9 +129,12 @@ def run(
         "changes": dict(_change(text) for text in changes),
         "jobs": jobs,
         "scheduler": scheduler,
+        "device": device,
         "force": force,
         "progress": not as_json,
     }
+    if glue_dir:
+        os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
     for e in chosen:
         e.settings(profile, **options["changes"])  # refuse before anything is computed
     from iclbook import runner
@@ -139,7 +162,13 @@ def verify(ids, as_json, store):
 
     rows, here = [], None
     for e in chosen:
-        row = runner.verify(e, store)
+        try:
+            row = runner.verify(e, store)
+        except InputError as error:
+            if not e.inputs:
+                raise
+            click.echo(f"{e.id:32} skipped: {error}", err=as_json)
+            continue
         rows.append(row)
         if as_json:
             continue

@@ -27,6 +27,12 @@ def added(default, *, neutral=None):
     return field(default=default, metadata={"neutral": default if neutral is None else neutral})
 
 
+def chooses(default):
+    """A dataclass field that only says which points there are: what a point computes does not
+    depend on it, so finished points stay good when it changes."""
+    return field(default=default, metadata={"chooses": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of every experiment's settings: plain values only, so that they can be written as
@@ -46,6 +52,24 @@ class Settings:
             name: value for name, value in dataclasses.asdict(self).items() if name != "seeds"
         }
         return json.loads(json.dumps(values))
+
+    def of_a_point(self) -> dict:
+        """`as_json` without those fields that only choose points."""
+        chosen = {f.name for f in dataclasses.fields(self) if "chooses" in f.metadata}
+        return {name: value for name, value in self.as_json().items() if name not in chosen}
+
+    @property
+    def device_used(self) -> str:
+        """Where points are computed: the setting `device`, for those that have one."""
+        return getattr(self, "device", "cpu")
+
+    def on_device(self, device: str) -> "Settings":
+        """The same settings on another device. Raises InputError where there is no choice."""
+        require(
+            device == "cpu" or hasattr(self, "device"),
+            f"this experiment computes on the processor, not on {device!r}; leave --device",
+        )
+        return self.changed(device=device) if hasattr(self, "device") else self
 
     def changed(self, /, **changes) -> "Settings":
         """The same settings with some changed. Raises InputError for a name they do not have,
@@ -68,8 +92,8 @@ class Settings:
         return dataclasses.replace(self, **changes)
 
     def differing(self, stored: dict) -> list[str]:
-        """Names of settings in which a stored JSON differs; see `added` for those that it does
-        not hold."""
+        """Names of settings in which a stored JSON differs, the device apart; see `added` for
+        those that it does not hold."""
         ours = self.as_json()
         neutral = {
             f.name: json.loads(json.dumps(f.metadata["neutral"]))
@@ -79,7 +103,7 @@ class Settings:
         theirs = neutral | stored
         return sorted(
             name
-            for name in ours.keys() | theirs.keys()
+            for name in (ours.keys() | theirs.keys()) - {"device"}
             if (name in ours, ours.get(name)) != (name in theirs, theirs.get(name))
         )
 
@@ -161,7 +185,9 @@ class Experiment:
     "studies.ridge.unseen.compute:fig2a". quick, full, paper: settings of the profiles; paper is
     None where the paper states no setting.
     unstated: settings that the paper leaves open. tables: declarations by name. verify: changes
-    to `full` that make it cheap to compute a part again.
+    to `full` that make it cheap to compute a part again. inputs: where settings ->
+    {name: SHA-256} of what is not the book's stands, such as data that a reader names; "" where
+    everything is.
     """
 
     id: str
@@ -174,6 +200,7 @@ class Experiment:
     paper: Settings | None = None
     unstated: tuple[str, ...] = ()
     verify: dict = field(default_factory=dict)
+    inputs: str = ""
 
     def settings(self, profile: str, /, **changes) -> Settings:
         """The settings of a profile, with changes. Raises InputError for an unknown profile or
@@ -191,8 +218,12 @@ class Experiment:
 
     def resolve(self) -> Callable:
         """The function that computes one point; imports what it needs."""
-        module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _resolve(self.function)
+
+    def inputs_of(self, settings: Settings) -> dict[str, str]:
+        """SHA-256 of each input that is not the book's. Raises InputError where one is
+        missing."""
+        return _resolve(self.inputs)(settings) if self.inputs else {}
 
     def deviations(self) -> list[dict]:
         """Where `full` differs from the paper: dicts of setting, paper, full; empty where it
@@ -210,3 +241,8 @@ class Experiment:
             elif ours != theirs:
                 rows.append({"setting": f.name, "paper": theirs, "full": ours})
         return rows
+
+
+def _resolve(place: str) -> Callable:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

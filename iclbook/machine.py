@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers")
 
 
 @functools.cache
@@ -29,15 +29,22 @@ def processor() -> dict[str, str]:
     return {"processor": model.strip(), "instruction_set": ", ".join(dict.fromkeys(active))}
 
 
-def machine() -> dict:
-    """The machine: `processor`, architecture, cores, system. No host name."""
+def machine(device: str = "cpu") -> dict:
+    """The machine: `processor`, architecture, cores, system, and the device where it is not the
+    processor. No host name."""
     place = {"architecture": platform.machine(), "cores": os.cpu_count()}
-    return processor() | place | {"system": platform.system()}
+    found = processor() | place | {"system": platform.system()}
+    if device == "cpu":
+        return found
+    import torch
+
+    return found | {"device": torch.cuda.get_device_name(device)}
 
 
 def in_words(machine: dict) -> str:
     """A stored machine as a figure's provenance line says it."""
     model = "" if machine["processor"] == "unknown" else f"{machine['processor']}, "
+    model = f"{machine['device']}; {model}" if "device" in machine else model
     return f"{model}{machine['architecture']}, {machine['cores']} cores, {machine['system']}"
 
 

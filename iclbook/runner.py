@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import joblib
@@ -27,12 +27,13 @@ from iclbook.unfinished import fingerprint, identity, keep, kept_point, point_na
 
 @dataclass(frozen=True)
 class Computed:
-    """A sweep's tables by name, the seconds of each point, and the machines that computed
-    them."""
+    """A sweep's tables by name, the seconds of each point, the machines that computed them,
+    and SHA-256 of the inputs that are not the book's."""
 
     tables: dict[str, pd.DataFrame]
     seconds: list[float]
     machines: list[dict]
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def compute_point(
@@ -48,6 +49,9 @@ def compute_point(
 
     from iclbook.checkpoint import Checkpoint
 
+    device = settings.device_used
+    there = device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available())
+    require(there, f"this machine has no device {device!r}; add --device cpu and time")
     threads, start = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(1)
     try:
@@ -60,7 +64,7 @@ def compute_point(
     for table in tables.values():
         for place, (name, value) in enumerate(point.items()):
             table.insert(place, name, value)
-    return tables, keeper.earlier + time.perf_counter() - start, machine()
+    return tables, keeper.earlier + time.perf_counter() - start, machine(device)
 
 
 def compute(
@@ -80,7 +84,12 @@ def compute(
     the same bits as an undisturbed one.
     """
     points = settings.points()
-    done = {i: kept for i, point in enumerate(points) if (kept := kept_point(partial, point))}
+    device = settings.device_used
+    done = {
+        i: kept
+        for i, point in enumerate(points)
+        if (kept := kept_point(partial, point, device))
+    }
     tasks = {
         i: (
             experiment,
@@ -115,7 +124,10 @@ def compute(
     }
     machines = list({json.dumps(where): where for _, _, where in every}.values())
     return Computed(
-        arranged(experiment, tables), [seconds for _, seconds, _ in every], machines
+        arranged(experiment, tables),
+        [seconds for _, seconds, _ in every],
+        machines,
+        experiment.inputs_of(settings),
     )
 
 
@@ -169,6 +181,7 @@ def run(
     changes: dict | None = None,
     jobs: int = 1,
     scheduler: str = "",
+    device: str = "",
     force: bool = False,
     progress: bool = True,
 ) -> str:
@@ -181,6 +194,8 @@ def run(
     settings = experiment.settings(
         profile, **(changes or {}), **({"seeds": seeds} if seeds else {})
     )
+    if device:
+        settings = settings.on_device(device)
     require(
         not (changes and store.is_books_own),
         "changed settings do not go into the book's own store; add --store DIR",
@@ -225,9 +240,13 @@ def verify(experiment: Experiment, store: Store) -> dict:
 
     Returns id, rows compared, rows that the store lacks, the worst deviation in units of the
     declared tolerances, ok, and the machines: where it was stored, where it was computed again.
+    Raises InputError where an input that is not the book's is missing, or another one.
     """
     stored = store.read(experiment, "full")
     settings = experiment.settings("full", **experiment.verify)
+    known = store.meta(experiment, "full").get("inputs", {})
+    other = [name for name, x in experiment.inputs_of(settings).items() if known.get(name) != x]
+    require(not other, f"not what the result was computed from: {', '.join(other)}")
     if "seeds" in experiment.verify:
         seeds = stored.settings.seeds[: len(settings.seeds)]
         settings = dataclasses.replace(settings, seeds=seeds)

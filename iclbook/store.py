@@ -240,8 +240,9 @@ class Store:
             "wall_seconds": round(sum(computed.seconds), 2),
             "point_seconds": [round(s, 2) for s in computed.seconds],
             "threads": 1,
-            "device": getattr(settings, "device", "cpu"),
+            "device": settings.device_used,
             "machines": computed.machines,
+            "inputs": computed.inputs,
             "versions": versions(),
         }
         files = {f"{profile}.{name}.csv": text for name, text in texts.items()}

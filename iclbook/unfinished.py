@@ -37,7 +37,7 @@ def keep(
 
 
 def kept_point(
-    folder: Path | None, point: dict
+    folder: Path | None, point: dict, device: str = "cpu"
 ) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
     """What `keep` kept of a point; None where there is none, or where it is not whole."""
     path = folder and folder / f"{point_name(point)}.point"
@@ -48,7 +48,7 @@ def kept_point(
         print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
         return None
     found = json.loads(content)
-    if found["machine"] != machine():
+    if found["machine"] != machine(device):
         print(
             f"the kept point {path.name} comes from another machine; the result will name both",
             file=sys.stderr,
@@ -64,10 +64,11 @@ def identity(experiment: Experiment, settings: Settings) -> tuple:
 
 
 def fingerprint(experiment: Experiment, settings: Settings) -> str:
-    """Names a run by its settings (seeds apart), the packages, and the code behind it, so that
-    no stale point is used."""
+    """Names a run by its settings (those apart that only choose points), the packages, the
+    inputs, and the code behind it, so that no stale point is used."""
     module = experiment.function.partition(":")[0]
-    content = json.dumps([settings.as_json(), versions()]).encode() + code_behind(module)
+    known = [settings.of_a_point(), versions(), experiment.inputs_of(settings)]
+    content = json.dumps(known).encode() + code_behind(module)
     return hashlib.sha256(content).hexdigest()[:12]
 
 

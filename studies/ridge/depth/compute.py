@@ -11,7 +11,6 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from iclbook.checkpoint import Checkpoint
-from iclbook.errors import require
 from iclbook.ridge.depth import (
     DeepTransformer,
     linear_part,
@@ -37,10 +36,6 @@ class Setup:
 
     def __init__(self, settings, seed: int):
         s, generator = settings, torch.Generator().manual_seed(seed)
-        there = s.device == "cpu" or (s.device.startswith("cuda") and torch.cuda.is_available())
-        require(
-            there, f"this machine has no device {s.device!r}; add --set device=cpu and time"
-        )
         self.exact = sample_dictionary(
             s.N, s.K, s.d, s.m, s.tau, generator=generator, tokens=s.tokens
         )

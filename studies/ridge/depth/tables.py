@@ -6,10 +6,18 @@ import numpy as np
 import pandas as pd
 
 from iclbook.claim import Outcome, at_least, at_most
+from iclbook.errors import require
 from studies.ridge.unseen.tables import DOMAINS, by_domain
 
 SMALL, LARGE = 8, 32  # head counts called small and large; N = 30 lies below the large ones
 ORDERED = -0.9  # a rank correlation of iterations with H at most this counts as "fewer with H"
+
+
+def _trained_on(result, tokens: str, loss: str):
+    """The result, if it was trained on this reading: one of the tokens, and sampled batches."""
+    held = result.settings.tokens
+    require((tokens, loss) == (held, "batch"), f"trained on {held} tokens in batches only")
+    return result
 
 
 def run_of(result, table: str, skip: bool = True) -> pd.DataFrame:
@@ -52,14 +60,14 @@ def of_losses(result) -> pd.DataFrame:
     return distance.join(curves["training_loss"], how="outer").sort_index()
 
 
-def fig2b_losses_fall_together(results, threshold) -> Outcome:
+def fig2b_losses_fall_together(results, threshold, tokens, loss) -> Outcome:
     """Smallest rank correlation over seeds of the training loss with either inference loss
     along training.
 
     Also wanted: each starts within a factor 2 of predicting zero and ends below half its start,
     and the out-of-domain loss lies above the in-domain one at every look.
     """
-    result = results["yang2024/fig2b"]
+    result = _trained_on(results["yang2024/fig2b"], tokens, loss)
     losses = of_losses(result)
     start, end = (losses.xs(step, level="step") for step in (0, result.settings.steps))
     zero = reference(result, "distance", "zero")
@@ -80,20 +88,21 @@ def fig2b_losses_fall_together(results, threshold) -> Outcome:
     return at_least(measured, threshold) if holds else Outcome("not reproduced", measured)
 
 
-def fig2b_deep_model_does_ridge(results, threshold) -> Outcome:
+def fig2b_deep_model_does_ridge(results, threshold, tokens, loss) -> Outcome:
     """Largest final distance to y*^ on tokens not shown, over that of predicting zero, over
     seeds and domains.
 
     Partly, where it is within the threshold in domain only.
     """
-    share = share_of_zero(results["yang2024/fig2b"]).max(skipna=False)
+    result = _trained_on(results["yang2024/fig2b"], tokens, loss)
+    share = share_of_zero(result).max(skipna=False)
     outcome = at_most(share[list(DOMAINS)].max(skipna=False), threshold)
     if outcome.verdict != "reproduced" and share["in-domain"] <= threshold:
         return Outcome("partly", outcome.measured)
     return outcome
 
 
-def fig2b_out_of_domain_is_size(results, threshold) -> Outcome:
+def fig2b_out_of_domain_is_size(results, threshold, tokens, loss) -> Outcome:
     """Largest ratio over seeds of two relative distances to y*^: of out-of-domain tasks with
     labels halved, which makes them about as large as in-domain ones, over that of in-domain
     tasks as they are.
@@ -103,7 +112,7 @@ def fig2b_out_of_domain_is_size(results, threshold) -> Outcome:
     halving brings the out-of-domain tasks closer to ridge for every seed, but not within the
     threshold.
     """
-    result = results["yang2024/fig2b"]
+    result = _trained_on(results["yang2024/fig2b"], tokens, loss)
     inside, outside = (scaled_labels(result, domain) for domain in DOMAINS)
     measured = float((outside[0.5] / inside[1.0]).max(skipna=False))
     whole = pd.DataFrame({"in-domain": inside[1.0], "out-of-domain": outside[1.0]})
@@ -130,14 +139,14 @@ def losses_after(result, steps: int) -> pd.DataFrame:
     return rows.pivot(index="seed", columns="H", values="training_loss")
 
 
-def fig5_fewer_iterations_with_h(results, threshold) -> Outcome:
+def fig5_fewer_iterations_with_h(results, threshold, tokens, loss) -> Outcome:
     """Largest ratio over seeds of the iterations that the most heads complete to those that one
     head completes.
 
     Also wanted: their rank correlation with H is at most `ORDERED` for every seed; partly,
     where one of both holds.
     """
-    done = results["yang2024/fig5"]["ends"].pivot(
+    done = _trained_on(results["yang2024/fig5"], tokens, loss)["ends"].pivot(
         index="seed", columns="H", values="iterations"
     )
     ratio = float((done[done.columns.max()] / done[done.columns.min()]).max(skipna=False))
@@ -149,7 +158,7 @@ def fig5_fewer_iterations_with_h(results, threshold) -> Outcome:
     return at_most(ratio, threshold)
 
 
-def fig5_small_h_wins_on_the_clock(results, threshold) -> Outcome:
+def fig5_small_h_wins_on_the_clock(results, threshold, tokens, loss) -> Outcome:
     """Median over seeds of the final in-domain inference loss with the most heads over the
     lowest of any head count.
 
@@ -157,7 +166,8 @@ def fig5_small_h_wins_on_the_clock(results, threshold) -> Outcome:
     out-of-domain one, whose labels are larger; partly, where the lowest is there for most seeds
     only.
     """
-    final, outside = (final_distances(results["yang2024/fig5"], domain) for domain in DOMAINS)
+    result = _trained_on(results["yang2024/fig5"], tokens, loss)
+    final, outside = (final_distances(result, domain) for domain in DOMAINS)
     if not (final < outside).all(axis=None):
         return Outcome("not reproduced", math.nan)
     small = (final.idxmin(axis=1) <= SMALL).mean()
@@ -167,14 +177,14 @@ def fig5_small_h_wins_on_the_clock(results, threshold) -> Outcome:
     return at_least(measured, threshold) if small == 1 else Outcome("not reproduced", measured)
 
 
-def fig5_deep_needs_no_large_h(results, threshold) -> Outcome:
+def fig5_deep_needs_no_large_h(results, threshold, tokens, loss) -> Outcome:
     """Largest ratio over seeds, after `least_steps` steps, which all head counts took: the
     training loss of the best H <= `SMALL` over that of the best H >= `LARGE`.
 
     Also wanted: all runs start within a factor 2 of each other, from weights that predict next
     to nothing, and both of the best end below half the lowest start.
     """
-    result = results["yang2024/fig5"]
+    result = _trained_on(results["yang2024/fig5"], tokens, loss)
     start, end = (losses_after(result, at) for at in (1, result.settings.least_steps))
     small = end.loc[:, end.columns <= SMALL].min(axis=1, skipna=False)
     large = end.loc[:, end.columns >= LARGE].min(axis=1, skipna=False)

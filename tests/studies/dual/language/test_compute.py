@@ -1,0 +1,138 @@
+"""A fine-tuned point on the sentences of the grammar."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from iclbook.catalogue import find
+from iclbook.checkpoint import Checkpoint
+from iclbook.errors import InputError
+from studies.dual.language import compute, glue, grammar
+
+QUICK = dataclasses.replace(find("ren2024/glue-mrpc").quick, epochs=1)
+ORIGINAL = QUICK.points()[0]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compute.fine_tuned(QUICK, ORIGINAL, Checkpoint())
+
+
+def test_the_held_out_tenth_is_trained_on_by_no_run():
+    tokenizer, _ = compute.load(QUICK)
+    splits = compute._examples(QUICK, tokenizer)
+    sizes = {name: len(part) for name, part in splits.items()}
+    assert sizes == {"train": 288, "held_out": 32, "dev": 120, "test": 120}
+    whole = compute.encode(tokenizer, *grammar.read("mrpc", "train"), QUICK.longest)
+    every = sorted(str(tokens) for tokens in whole.tokens)
+    parts = [str(t) for name in ("train", "held_out") for t in splits[name].tokens]
+    assert sorted(parts) == every
+
+
+def test_only_training_sentences_reach_the_loop(monkeypatch):
+    tokenizer, _ = compute.load(QUICK)
+    splits, seen = compute._examples(QUICK, tokenizer), []
+    plain = compute.fine_tune
+
+    def spy(model, examples, **how):
+        seen.append(examples)
+        return plain(model, examples, **how)
+
+    monkeypatch.setattr(compute, "fine_tune", spy)
+    compute.fine_tuned(QUICK, ORIGINAL, Checkpoint())
+    assert seen[0].tokens == splits["train"].tokens
+
+
+def test_the_tables_hold_what_they_say(found):
+    scores = found["scores"].set_index(["split", "metric"])
+    assert set(scores.index) == {
+        (split, metric)
+        for split in ("held_out", "dev", "test")
+        for metric in ("accuracy", "f1")
+    }
+    labels = np.array(grammar.read("mrpc", "dev")[2])
+    majority = max(labels.mean(), 1 - labels.mean())
+    assert scores.loc[("dev", "accuracy"), "constant"] == pytest.approx(majority)
+    last = found["curves"].iloc[-1]
+    assert last["epoch"] == 1
+    assert last["held_out"] == scores.loc[("held_out", "accuracy"), "score"]
+    maps = found["maps"].groupby(["layer", "query"])[["before", "after"]].sum()
+    assert np.allclose(maps, 1, atol=1e-5)
+    assert not np.allclose(found["maps"]["before"], found["maps"]["after"], atol=1e-4)
+
+
+def test_resamples_are_draws_of_the_dev_set_around_its_score(found):
+    part = found["bootstrap"]["score"]
+    dev = found["scores"].set_index(["split", "metric"]).loc[("dev", "accuracy"), "score"]
+    assert len(part) == QUICK.resamples
+    assert abs(part.mean() - dev) < 4 * part.std() / QUICK.resamples**0.5
+    expected = (dev * (1 - dev) / 120) ** 0.5
+    assert 0.6 * expected < part.std() < 1.5 * expected
+    labels = np.arange(10) % 2
+    same = [compute._resampled(QUICK, labels, labels * k)["score"] for k in (1, 0)]
+    # Paired: one set of examples for both runs.
+    draw = np.random.default_rng(compute.RESAMPLE_SEED)
+    chosen = draw.integers(10, size=10)
+    assert same[0][0] == 1
+    assert same[1][0] == accuracy_score(labels[chosen], np.zeros(10))
+
+
+@pytest.mark.parametrize("changes", [dict(alpha=0.5), dict(c=1.0), dict(r=512, beta=0.5)])
+def test_each_strength_reaches_the_model(found, changes):
+    other = compute.fine_tuned(QUICK, ORIGINAL | changes, Checkpoint())
+    before = [part["maps"]["before"].to_numpy() for part in (found, other)]
+    assert (np.abs(before[0] - before[1]).max() > 1e-4) == ("c" not in changes)
+    after = [part["maps"]["after"].to_numpy() for part in (found, other)]
+    assert np.abs(after[0] - after[1]).max() > 1e-5
+
+
+def test_the_seed_reaches_the_training(found):
+    other = compute.fine_tuned(QUICK, ORIGINAL | {"seed": 1}, Checkpoint())
+    losses = [part["curves"]["training_loss"].iloc[-1] for part in (found, other)]
+    assert losses[0] != losses[1]
+    again = compute.fine_tuned(QUICK, ORIGINAL, Checkpoint())
+    assert again["curves"]["training_loss"].iloc[-1] == losses[0]
+
+
+def test_a_killed_run_goes_on_to_the_same_tables(tmp_path, monkeypatch):
+    longer = dataclasses.replace(QUICK, epochs=3, dropout=0.1)
+    whole = compute.fine_tuned(longer, ORIGINAL, Checkpoint())
+    path, plain = tmp_path / "point", compute.fine_tune
+
+    def killed(*args, **how):
+        for epoch, loss, state in plain(*args, **how):
+            yield epoch, loss, state
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(compute, "fine_tune", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compute.fine_tuned(longer, ORIGINAL, Checkpoint(path, seconds=0))
+    monkeypatch.setattr(compute, "fine_tune", plain)
+    rest = compute.fine_tuned(longer, ORIGINAL, Checkpoint(path, seconds=0))
+    for name, table in whole.items():
+        clock = ["seconds"] if name == "curves" else []
+        assert table.drop(columns=clock).equals(rest[name].drop(columns=clock)), name
+
+
+def test_nothing_that_is_not_ours_is_needed_in_the_quick_profile(monkeypatch):
+    monkeypatch.delenv("ICLBOOK_GLUE", raising=False)
+    assert compute.inputs(QUICK) == {}
+    with pytest.raises(InputError, match="ICLBOOK_GLUE"):
+        compute.inputs(dataclasses.replace(QUICK, sentences="glue"))
+
+
+def test_missing_weights_are_one_line(monkeypatch):
+    nowhere = dataclasses.replace(QUICK, model="./no-such-folder")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match=r"no weights of '\./no-such-folder'") as caught:
+        compute.load(nowhere)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_label_of_glue_has_a_place_in_the_settings():
+    for task in glue.TASKS:
+        splits = set(find(f"ren2024/glue-{task}").tables["scores"].levels["split"])
+        assert splits - {"held_out"} == glue.TASKS[task].files.keys() - {"train"}
