@@ -3,7 +3,6 @@ it runs."""
 
 import json
 import os
-import re
 import sys
 
 import click
@@ -13,6 +12,7 @@ from iclbook.claim import all_claims, report
 from iclbook.errors import InputError, require
 from iclbook.experiment import PROFILES
 from iclbook.machine import described
+from iclbook.options import change_of, seeds_of
 from iclbook.store import Store, duration
 
 
@@ -95,21 +95,7 @@ def list_(as_json, store):
 @click.option("--force", is_flag=True, help="Replace a result that stands already.")
 @as_json
 @in_store
-def run(
-    ids,
-    everything,
-    chapter,
-    profile,
-    seeds,
-    changes,
-    jobs,
-    scheduler,
-    device,
-    glue_dir,
-    force,
-    as_json,
-    store,
-):
+def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, store, **how):
     """Compute experiments and store their results. A run that was stopped goes on where it
     stopped."""
     require(
@@ -117,31 +103,24 @@ def run(
         "name one or more experiments, or --chapter, or --all; see `iclbook list`",
     )
     require(
-        jobs == 1 or not scheduler,
+        how["jobs"] == 1 or not how["scheduler"],
         "give --jobs or --scheduler, not both: a cluster's workers are its own",
     )
     chosen = [find(wanted) for wanted in ids] or [
         e for e in experiments().values() if everything or e.chapter == chapter
     ]
     require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
-    options = {
-        "seeds": _seeds(seeds),
-        "changes": dict(_change(text) for text in changes),
-        "jobs": jobs,
-        "scheduler": scheduler,
-        "device": device,
-        "force": force,
-        "progress": not as_json,
-    }
+    changed = dict(change_of(text) for text in changes)
+    how |= {"seeds": seeds_of(seeds), "changes": changed, "progress": not as_json}
     if glue_dir:
         os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
     for e in chosen:
-        e.settings(profile, **options["changes"])  # refuse before anything is computed
+        e.settings(profile, **changed)  # refuse before anything is computed
     from iclbook import runner
 
     rows = []
     for e in chosen:
-        state = runner.run(e, profile, store, **options)
+        state = runner.run(e, profile, store, **how)
         place = store.named(store.file(e, profile))
         rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
         if not as_json:
@@ -221,7 +200,7 @@ def claims(ids, seeds, with_stored, sets, jobs, as_json, store):
         from iclbook.other_seeds import report_on
 
         how = {"jobs": jobs, "progress": not as_json}
-        rows = report_on(chosen, _seeds(seeds), store, with_stored, sets, **how)
+        rows = report_on(chosen, seeds_of(seeds), store, with_stored, sets, **how)
     else:
         rows = [row for row in report(store) if not ids or row["id"] in ids]
     if as_json:
@@ -290,34 +269,3 @@ def _refuse(message: str) -> None:
 
 def _print_json(value) -> None:
     click.echo(json.dumps(value, indent=1))
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """(0, 1, 2) from "0,1,2" or "0-2"."""
-    seeds = []
-    for part in filter(None, text.split(",")):
-        ends = part.split("-")
-        require(
-            len(ends) <= 2 and all(re.fullmatch(r"[0-9]{1,9}", end) for end in ends),
-            f"--seeds must look like 0,1,2 or 10-14, got {text!r}",
-        )
-        seeds += range(int(ends[0]), int(ends[-1]) + 1)
-    require(len(set(seeds)) == len(seeds), f"--seeds names a seed twice: {text!r}")
-    require(bool(seeds) or not text, f"--seeds holds no seed: {text!r}")
-    return tuple(seeds)
-
-
-def _change(text: str) -> tuple[str, object]:
-    """("H", 8) from "H=8"; a value is read as JSON, else as text."""
-    name, equals, value = text.partition("=")
-    require(bool(equals), f"--set must look like NAME=VALUE, got {text!r}")
-    require(name != "seeds", "name seeds with --seeds, not with --set")
-    try:
-        read = json.loads(value)
-    except ValueError:
-        read = value
-    return name, _tuples(read)
-
-
-def _tuples(value):
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -83,20 +83,14 @@ def compute(
     computed again. The tables are built from the kept text, so that an interrupted run ends in
     the same bits as an undisturbed one.
     """
-    points = settings.points()
-    device = settings.device_used
-    done = {
-        i: kept
-        for i, point in enumerate(points)
-        if (kept := kept_point(partial, point, device))
+    points, device = settings.points(), settings.device_used
+    kept = {i: kept_point(partial, point, device) for i, point in enumerate(points)}
+    done = {i: found for i, found in kept.items() if found}
+    state = {
+        i: partial and partial / f"{point_name(p)}.checkpoint" for i, p in enumerate(points)
     }
     tasks = {
-        i: (
-            experiment,
-            settings,
-            point,
-            partial and partial / f"{point_name(point)}.checkpoint",
-        )
+        i: (experiment, settings, point, state[i])
         for i, point in enumerate(points)
         if i not in done
     }
@@ -115,13 +109,8 @@ def compute(
                 "points are kept, run again"
             ) from None
     every = [done[i] for i in range(len(points))]
-    tables = {
-        name: pd.concat(
-            [found[name] for found, _, _ in every if name in found], ignore_index=True
-        )
-        for name in experiment.tables
-        if any(name in found for found, _, _ in every)
-    }
+    parts = {name: [t[name] for t, _, _ in every if name in t] for name in experiment.tables}
+    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
     machines = list({json.dumps(where): where for _, _, where in every}.values())
     return Computed(
         arranged(experiment, tables),

@@ -27,7 +27,6 @@ CHAPTERS = (
     "dual/modified",
     "dual/trained",
     "dual/further_tasks",
-    "dual/language",
 )
 
 _SETTINGS = [

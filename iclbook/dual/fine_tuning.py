@@ -4,6 +4,7 @@ scores."""
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -122,6 +123,23 @@ def scores(metrics: Sequence[str], labels: np.ndarray, found: np.ndarray) -> dic
         return {name: float(METRICS[name](labels, found)) for name in metrics}
 
 
+def loss_of(model: SentenceModel, examples: Examples, device: str) -> Tensor:
+    """Cross entropy of classes, or the mean squared error of scores, of one batch."""
+    out = model(padded(examples, device))  # (B, outputs)
+    labels = torch.from_numpy(examples.labels).to(device)  # (B,)
+    if out.shape[-1] > 1:
+        return cross_entropy(out, labels)
+    return mse_loss(out[:, 0], labels.float())
+
+
+def _batches(examples: Examples, batch: int, epochs: range, seed: int) -> Iterator[list[int]]:
+    for epoch in epochs:
+        # Dropout draws from torch's own generator: an epoch gives it a place to start.
+        torch.manual_seed(1_000 * seed + epoch)
+        order = torch.Generator().manual_seed(1_000 * seed + epoch)
+        yield from bucketed(examples, batch, order)
+
+
 def fine_tune(
     model: SentenceModel,
     examples: Examples,
@@ -135,61 +153,42 @@ def fine_tune(
     device: str = "cpu",
     state: dict | None = None,
 ) -> Iterator[tuple[int, float, Callable[[], dict]]]:
-    """Train by AdamW with a linear warm-up and decay; yield (epoch, mean training loss, state)
-    after 0, 1, .., `epochs` epochs.
+    """Train by AdamW, the rate rising over a share `warmup` of the steps and then falling to 0;
+    yield (epoch, mean training loss, state) after 0, 1, .., `epochs` epochs.
 
-    state: what `state()` of an earlier yield returned; training goes on there in the same
-    bits. The order of the sentences and dropout depend on `seed` and the epoch only; dropout
-    draws from torch's own generator, which an epoch seeds.
+    state: what `state()` of an earlier yield returned; training goes on there in the same bits.
+    The order of the sentences and dropout depend on `seed` and the epoch only.
     """
     per_epoch = -(-len(examples) // batch)
     require(per_epoch > 0, "there are no examples to train on")
+    steps, start, losses = epochs * per_epoch, state["epoch"] if state else 0, []
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
-    steps, start, losses = epochs * per_epoch, 0, []
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, int(warmup * steps), steps)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if state:
-        start = state["epoch"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-
-    def batches() -> Iterator[list[int]]:
-        for epoch in range(start, epochs):
-            torch.manual_seed(1_000 * seed + epoch)
-            order = torch.Generator().manual_seed(1_000 * seed + epoch)
-            yield from bucketed(examples, batch, order)
-
-    chosen = batches()
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    chosen = _batches(examples, batch, range(start, epochs), seed)
 
     def gradient() -> Tensor:
-        part = examples[next(chosen)]
-        out, labels = model(padded(part, device)), torch.from_numpy(part.labels).to(device)
-        if out.shape[-1] > 1:
-            loss = cross_entropy(out, labels)
-        else:
-            loss = mse_loss(out[:, 0], labels.float())
+        loss = loss_of(model, examples[next(chosen)], device)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         losses.append(loss.detach())
-        return loss.detach()
+        return losses[-1]
 
     at, first = range(0, steps + 1, per_epoch), start * per_epoch
     model.train()
     for step in descend(gradient, optimizer, steps, at=at, first=first, schedule=schedule):
         epoch = step // per_epoch
         if state and epoch == start:
-            continue
+            continue  # this one was yielded before the interruption
         mean = torch.stack(losses).mean().item() if losses else float("nan")
         losses.clear()
-        yield (
-            epoch,
-            mean,
-            lambda epoch=epoch: {
-                "epoch": epoch,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-            },
-        )
+        yield epoch, mean, partial(_state, epoch, parts)
+
+
+def _state(epoch: int, parts: dict) -> dict:
+    return {"epoch": epoch} | {name: part.state_dict() for name, part in parts.items()}

@@ -27,6 +27,7 @@ LAYERS = (
     ("iclbook.training",),
     ("iclbook.ridge", "iclbook.dual", "iclbook.bridge"),
     ("iclbook.experiment", "iclbook.files", "iclbook.machine", "iclbook.statistics"),
+    ("iclbook.options",),
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
@@ -44,7 +45,7 @@ STUDY_FILES = {
     ),
 }
 LIGHT = {"settings": ("torch", "pandas", "numpy"), "tables": ("torch",)}
-CODE_LINES = {"iclbook": 3_600, "module": 300, "study file": 400, "function": 60}
+CODE_LINES = {"iclbook": 4_000, "module": 300, "study file": 400, "function": 60}
 VAGUE_NAMES = {
     "utils",
     "util",
@@ -344,8 +345,10 @@ def idle_faults(source: str, where: str, names: set[str]) -> list[str]:
     faults = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            called = ast.unparse(node.value.func).rpartition(".")[2]
-            if called in names:
+            call = node.value
+            called = ast.unparse(call.func).rpartition(".")[2]
+            # A module's own train() sets a flag; a loop of ours takes arguments.
+            if called in names and (call.args or call.keywords):
                 faults.append(f"{where}: {called}(...) is not gone through, so nothing is done")
     return faults
 

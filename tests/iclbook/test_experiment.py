@@ -2,13 +2,14 @@
 with a hint."""
 
 import dataclasses
+from dataclasses import dataclass
 
 import pytest
 from book import BOOK
 
 from iclbook.catalogue import experiments, find
 from iclbook.errors import InputError
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
 from studies import catalogue
 
 EVERY = pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))
@@ -114,3 +115,16 @@ def test_deviations_name_what_differs_and_what_the_paper_leaves_open():
         {"setting": "tau", "paper": None, "full": 0.1},
     ]
     assert dataclasses.replace(TOY, full=Toy(), paper=Toy(), unstated=()).deviations() == []
+
+
+def test_settings_that_choose_points_leave_finished_ones_good():
+    @dataclass(frozen=True, kw_only=True)
+    class Sweep(Settings):
+        sizes: tuple[int, ...] = chooses((1, 2))
+        rate: float = 0.1
+
+    sweep = Sweep()
+    assert sweep.of_a_point() == {"rate": 0.1} and "sizes" in sweep.as_json()
+    assert Sweep(sizes=(3,)).of_a_point() == sweep.of_a_point()
+    assert Sweep(rate=0.2).of_a_point() != sweep.of_a_point()
+    assert Sweep(sizes=(3,)).differing(sweep.as_json()) == ["sizes"]

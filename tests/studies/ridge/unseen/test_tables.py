@@ -1,5 +1,6 @@
 """Figure 2a's checks say no to stored results that were made false."""
 
+import pandas as pd
 import pytest
 from claims import altered, stored, verdict, verdict_in
 
@@ -86,14 +87,35 @@ def test_what_the_paper_states_decides_and_other_readings_make_it_partly_true():
     assert verdict(claim, lost) == "not reproduced"
 
 
-def test_an_identity_must_hold_under_every_reading(monkeypatch):
+def test_losses_must_fall_together_under_both_stated_readings(monkeypatch):
     claim = "yang2024/fig2a-losses-fall-together"
     results = stored(claim)
     assert verdict(claim, results) == "partly"
     monkeypatch.setattr("studies.ridge.unseen.tables.FALLS", 0.1)
     assert verdict(claim, results) == "reproduced"
-    wrong = {ID: altered(results[ID], curves=times(END, "excess_loss", 2))}
+    gaussian = "tokens == 'gaussian' and loss == 'batch' and step == 20000"
+    wrong = {ID: altered(results[ID], curves=times(gaussian, "excess_loss", 2))}
     assert verdict(claim, wrong) == "partly"
+
+
+def test_batches_do_as_well_only_where_both_losses_fall_to_the_same_place():
+    claim = "yang2024/fig2a-batches-do-as-well"
+    results = stored(claim)
+    assert verdict(claim, results) == "not reproduced"
+
+    def equal(table, factor=1.0):
+        ends = table.set_index(["tokens", "seed", "step", "loss"])["excess_loss"]
+        same = ends.unstack("loss")["population"]
+        batch = table["loss"] == "batch"
+        keys = pd.MultiIndex.from_frame(table.loc[batch, ["tokens", "seed", "step"]])
+        table.loc[batch, "excess_loss"] = factor * same.reindex(keys).to_numpy()
+        return table
+
+    for factor, says in ((1.0, "reproduced"), (1.2, "not reproduced"), (0.8, "not reproduced")):
+        changed = altered(results[ID], curves=lambda t, f=factor: equal(t, f))
+        assert verdict(claim, {ID: changed}) == says
+    flat = altered(results[ID], curves=lambda t: t.assign(excess_loss=1.0))
+    assert verdict(claim, {ID: flat}) == "not reproduced"
 
 
 def test_final_errors_are_those_of_the_last_step_and_of_the_domains_own_predictor():
