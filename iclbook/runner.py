@@ -86,13 +86,11 @@ def compute(
     points, device = settings.points(), settings.device_used
     kept = {i: kept_point(partial, point, device) for i, point in enumerate(points)}
     done = {i: found for i, found in kept.items() if found}
-    state = {
-        i: partial and partial / f"{point_name(p)}.checkpoint" for i, p in enumerate(points)
-    }
+    left = {i: point for i, point in enumerate(points) if i not in done}
+    half_done = {i: f"{point_name(point)}.checkpoint" for i, point in left.items()}
     tasks = {
-        i: (experiment, settings, point, state[i])
-        for i, point in enumerate(points)
-        if i not in done
+        i: (experiment, settings, point, partial and partial / half_done[i])
+        for i, point in left.items()
     }
     results = _results(tasks, jobs, scheduler)  # a cluster that is not there is noticed first
     count = dict(total=len(points), initial=len(done), unit="point")
