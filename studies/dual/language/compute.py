@@ -1,5 +1,6 @@
 """One fine-tuned BERT a point: its curves, scores, resamples of them, attention maps."""
 
+import dataclasses
 import hashlib
 import time
 from functools import partial
@@ -104,6 +105,17 @@ def fine_tuned(settings, point, checkpoint) -> dict[str, pd.DataFrame]:
     }
 
 
+def rates(settings, point, checkpoint) -> dict[str, pd.DataFrame]:
+    """The curves of the original on one task at one rate."""
+    s = dataclasses.replace(settings, task=point["task"], rate=point["rate"])
+    original = dict.fromkeys(STRENGTHS, 0) | {"seed": point["seed"]}
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        tokenizer, bert = load(s)
+        model = _model(s, original, bert).to(s.device)
+        rows = _trained(s, point["seed"], model, _examples(s, tokenizer), checkpoint)
+    return {"curves": pd.DataFrame(rows)}
+
+
 def _model(s, point: dict, bert) -> SentenceModel:
     generator = torch.Generator().manual_seed(point["seed"])
     model = SentenceModel(bert, 1 if s.task == "stsb" else 2, generator)
@@ -187,7 +199,10 @@ def _resampled(settings, labels: np.ndarray, predicted: np.ndarray) -> pd.DataFr
 def inputs(settings) -> dict[str, str]:
     """SHA-256 of what is not the book's: GLUE's files and the weights; {} where all is made
     here."""
-    found = glue.digests(settings.task) if settings.sentences == "glue" else {}
+    found = {}
+    if settings.sentences == "glue":
+        for task in getattr(settings, "tasks", (settings.task,)):
+            found |= glue.digests(task)
     if settings.model != "tiny":
         found[f"weights of {settings.model}"] = _digest(load(settings)[1])
     return found

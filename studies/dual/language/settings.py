@@ -1,6 +1,7 @@
 """Settings of the chapter *Modified attention in a language model*."""
 
 from dataclasses import dataclass
+from itertools import product
 
 from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
 
@@ -80,10 +81,33 @@ class FineTuning(Settings):
         return [dict(zip(STRENGTHS, setting)) | {"seed": seed} for setting, seed in pairs]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rates(FineTuning):
+    """The original at several rates, by which the rate is chosen: on held-out sentences, with a
+    seed that is used nowhere else."""
+
+    task: str = ""
+    seeds: tuple[int, ...] = (900,)
+    tasks: tuple[str, ...] = chooses(("cola", "mrpc", "stsb", "rte"))
+    rates: tuple[float, ...] = chooses((5e-5, 1e-4, 2e-4))
+
+    def points(self) -> list[dict]:
+        """A point for each task, rate and seed."""
+        points = product(self.tasks, self.rates, self.seeds)
+        return [dict(zip(("task", "rate", "seed"), point)) for point in points]
+
+
 def fine_tuned(meaning: str, **about) -> Measure:
     """A measure of a model trained in float32: on another processor a last bit can turn the
     training, so nothing but its beginning could be compared."""
     return Measure(meaning, clock=True, **about)
+
+
+CURVE = {
+    "training_loss": fine_tuned("mean over the epoch's batches; none before it", missing=True),
+    "held_out": fine_tuned("the first metric on the held-out tenth", missing=True),
+    "seconds": Measure("of training, on one thread", unit="s", clock=True),
+}
 
 
 def tables(task: str) -> dict[str, Table]:
@@ -91,17 +115,7 @@ def tables(task: str) -> dict[str, Table]:
     keys = (*STRENGTHS, "seed")
     splits = {"split": SPLITS[task], "metric": METRICS[task]}
     return {
-        "curves": Table(
-            keys=(*keys, "epoch"),
-            ragged=True,
-            measures={
-                "training_loss": fine_tuned(
-                    "mean over the epoch's batches; none before it", missing=True
-                ),
-                "held_out": fine_tuned("the first metric on the held-out tenth", missing=True),
-                "seconds": Measure("of training, on one thread", unit="s", clock=True),
-            },
-        ),
+        "curves": Table(keys=(*keys, "epoch"), ragged=True, measures=CURVE),
         "scores": Table(
             keys=(*keys, "split", "metric"),
             levels=splits,
@@ -150,17 +164,31 @@ QUICK = dict(
 CHEAP = dict(alphas=(0.5,), c=(), negatives=((EVERY, 0.5),), best=(), epochs=0, seeds=(0,))
 ITEM = {"cola": "CoLA", "mrpc": "MRPC", "stsb": "STS-B", "rte": "RTE"}
 
-EXPERIMENTS = tuple(
-    Experiment(
-        id=f"ren2024/glue-{task}",
-        item=f"Table 31_1, {name}",
-        chapter="dual/language",
-        function="studies.dual.language.compute:fine_tuned",
-        full=FineTuning(task=task, seeds=THREE),
-        quick=FineTuning(task=task, **QUICK, seeds=(0, 1)),
-        verify=CHEAP,
-        inputs="studies.dual.language.compute:inputs",
-        tables=tables(task),
-    )
-    for task, name in ITEM.items()
+RATES = Experiment(
+    id="ren2024/glue-rates",
+    item="Table 31_1 (ours: choice of the rates)",
+    chapter="dual/language",
+    function="studies.dual.language.compute:rates",
+    full=Rates(),
+    quick=Rates(**QUICK | dict(epochs=2), tasks=("cola",), rates=(1e-3, 3e-3)),
+    verify=dict(tasks=("rte",), rates=(1e-4,), epochs=0),
+    inputs="studies.dual.language.compute:inputs",
+    tables={"curves": Table(keys=("task", "rate", "seed", "epoch"), measures=CURVE)},
+)
+EXPERIMENTS = (
+    RATES,
+    *(
+        Experiment(
+            id=f"ren2024/glue-{task}",
+            item=f"Table 31_1, {name}",
+            chapter="dual/language",
+            function="studies.dual.language.compute:fine_tuned",
+            full=FineTuning(task=task, seeds=THREE),
+            quick=FineTuning(task=task, **QUICK, seeds=(0, 1)),
+            verify=CHEAP,
+            inputs="studies.dual.language.compute:inputs",
+            tables=tables(task),
+        )
+        for task, name in ITEM.items()
+    ),
 )

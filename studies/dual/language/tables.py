@@ -89,10 +89,15 @@ def gain(result, setting: str) -> dict[str, float]:
         drawn[which] = np.take_along_axis(by_seed, seeds, axis=1).mean(1)  # (resamples,)
     difference = drawn[setting] - drawn["original"]
     low, high = np.quantile(difference, (0.025, 0.975))
-    means = scores.groupby("setting")["score"].mean()
+    means = scores.groupby("setting")["score"].agg(_mean)
     seeds = scores.loc[scores["setting"] == setting, "seed"].nunique()
     mean = means[setting] - means["original"]
     return {"mean": mean, "low": low, "high": high, "seeds": seeds}
+
+
+def _mean(scores: pd.Series) -> float:
+    """NaN where one score is: a run that failed must not help."""
+    return scores.mean(skipna=False)
 
 
 def _complete(results: dict) -> None:
@@ -143,8 +148,8 @@ def glue_best_beyond_noise(results, threshold) -> Outcome:
     found = []
     for result in results.values():
         scores = dev_scores(result).groupby("setting")["score"]
-        best, spread = global_best(result), scores.std()["original"]
-        found.append(scores.mean()[best] - scores.mean()["original"] - 2 * spread)
+        best, spread, means = global_best(result), scores.std()["original"], scores.agg(_mean)
+        found.append(means[best] - means["original"] - 2 * spread)
     found = np.array(found)
     outcome = at_least(found.min(), threshold)
     some = outcome.verdict != "reproduced" and (found > threshold).any()

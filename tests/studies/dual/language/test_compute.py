@@ -9,9 +9,9 @@ from sklearn.metrics import accuracy_score
 from iclbook.checkpoint import Checkpoint
 from iclbook.errors import InputError
 from studies.dual.language import compute, glue, grammar
-from studies.dual.language.settings import EXPERIMENTS
+from studies.dual.language.settings import EXPERIMENTS, RATES
 
-OF_TASK = {e.id.removeprefix("ren2024/glue-"): e for e in EXPERIMENTS}
+OF_TASK = {e.full.task: e for e in EXPERIMENTS if e.full.task}
 QUICK = dataclasses.replace(OF_TASK["mrpc"].quick, epochs=1)
 ORIGINAL = QUICK.points()[0]
 
@@ -87,6 +87,19 @@ def test_each_strength_reaches_the_model(found, changes):
     assert (np.abs(before[0] - before[1]).max() > 1e-4) == ("c" not in changes)
     after = [part["maps"]["after"].to_numpy() for part in (found, other)]
     assert np.abs(after[0] - after[1]).max() > 1e-5
+
+
+def test_a_rate_is_tried_on_the_original_alone():
+    quick = RATES.quick
+    tried = dataclasses.replace(quick, epochs=1)
+    point = dict(task="mrpc", rate=3e-3, seed=0)
+    curves = compute.rates(tried, point, Checkpoint())["curves"]
+    wanted = compute.fine_tuned(dataclasses.replace(QUICK, rate=3e-3), ORIGINAL, Checkpoint())[
+        "curves"
+    ]
+    assert curves.drop(columns="seconds").equals(wanted.drop(columns="seconds"))
+    slower = compute.rates(tried, point | {"rate": 1e-3}, Checkpoint())["curves"]
+    assert slower["training_loss"].iloc[-1] != curves["training_loss"].iloc[-1]
 
 
 def test_the_seed_reaches_the_training(found):

@@ -1,0 +1,148 @@
+"""Bests, gains and checks of the language table, on results made up here."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from iclbook.errors import InputError
+from iclbook.store import Result
+from studies.dual.language import tables
+from studies.dual.language.settings import EXPERIMENTS
+
+OF_TASK = {e.full.task: e for e in EXPERIMENTS if e.full.task}
+ALPHA, MAPS, LOW, ALL = (0.5, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 3, 0.1), (0, 0, 512, 0.5)
+ORIGINAL = (0, 0, 0, 0)
+BEST = (ALPHA, MAPS, LOW)
+KEYS = ["alpha", "c", "r", "beta"]
+
+
+def made(task="rte", dev=(), held_out=(), constant=0.5, best=BEST, noise=0.01):
+    """A result whose settings score 0.7 but for what dev and held_out say: setting -> score."""
+    dev, held_out = dict(dev), dict(held_out)
+    settings = dataclasses.replace(
+        OF_TASK[task].full,
+        alphas=(0.5,),
+        c=(1.0,),
+        negatives=((3, 0.1), (512, 0.5)),
+        best=best,
+        resamples=200,
+    )
+    scores, bootstrap = [], []
+    sentences = np.random.default_rng(0).normal(
+        0, noise, 200
+    )  # shared: the bootstrap is paired
+    for point in settings.points():
+        key = tuple(point[name] for name in KEYS)
+        seeds_own = 1e-3 * point["seed"]
+        for split, known in (("held_out", held_out), ("dev", dev)):
+            score = known.get(key, 0.7) + seeds_own
+            for metric in settings.metrics:
+                row = {"split": split, "metric": metric, "score": score, "constant": constant}
+                scores.append(point | row)
+        draws = dev.get(key, 0.7) + seeds_own + sentences
+        bootstrap += [point | {"resample": i, "score": x} for i, x in enumerate(draws)]
+    found = {"scores": pd.DataFrame(scores), "bootstrap": pd.DataFrame(bootstrap)}
+    return Result(found, settings, "made up")
+
+
+def test_settings_are_called_by_what_they_change():
+    names = [tables.name(dict(zip(KEYS, s))) for s in (ORIGINAL, ALPHA, MAPS, LOW, ALL)]
+    assert names == ["original", "α = 0.5", "c = 1", "r = 3, β = 0.1", "r = all, β = 0.5"]
+
+
+def test_bests_are_chosen_on_held_out_sentences_of_the_first_seed():
+    result = made(held_out={ALL: 0.8, ALPHA: 0.75}, dev={LOW: 0.99, MAPS: 0.9})
+    assert tables.local_bests(result) == {
+        "original": "original",
+        "regularised": "α = 0.5",
+        "augmented": "c = 1",
+        "negative": "r = all, β = 0.5",
+    }
+    assert tables.global_best(result) == "r = all, β = 0.5"
+    assert tables.global_best(made()) == "original", "the first of equals"
+
+
+def test_a_gain_is_found_where_it_is_larger_than_the_noise_and_not_elsewhere():
+    found = tables.gain(made(dev={ALPHA: 0.72}), "α = 0.5")
+    assert found["mean"] == pytest.approx(0.02) and found["seeds"] == 3
+    assert 0 < found["low"] < 0.02 < found["high"] < 0.03
+    same = tables.gain(made(), "α = 0.5")
+    assert same["low"] < 0 < same["high"]
+    worse = tables.gain(made(dev={ALPHA: 0.6}), "α = 0.5")
+    assert worse["high"] < 0
+
+
+def test_resamples_are_paired():
+    """Noise of the sentences that both models share cancels."""
+    wide = tables.gain(made(dev={ALPHA: 0.72}, noise=0.2), "α = 0.5")
+    narrow = tables.gain(made(dev={ALPHA: 0.72}, noise=0.001), "α = 0.5")
+    assert wide["high"] - wide["low"] == pytest.approx(narrow["high"] - narrow["low"], rel=0.05)
+
+
+def results(**changes):
+    """One for each task; changes: task -> keywords of `made`."""
+    usual = {task: dict(constant=0.5) for task in OF_TASK}
+    usual["cola"] = usual["stsb"] = dict(constant=0.0)
+    return {task: made(task, **usual[task] | changes.get(task, {})) for task in OF_TASK}
+
+
+def test_the_original_learns_only_where_every_task_does():
+    check = tables.glue_original_learns
+    low = results(stsb=dict(dev={ORIGINAL: 0.6}))
+    assert check(low, 0.0) == ("partly", pytest.approx(0.601 - 0.7))
+    good = results(stsb=dict(dev={ORIGINAL: 0.8}))
+    assert check(good, 0.0).verdict == "reproduced"
+    majority = results(stsb=dict(dev={ORIGINAL: 0.8}), rte=dict(constant=0.7))
+    assert check(majority, 0.0) == ("partly", pytest.approx(0.001 - 2e-3))
+    nothing = results(**{task: dict(dev={ORIGINAL: 0.1}) for task in OF_TASK})
+    assert check(nothing, 0.0).verdict == "not reproduced"
+
+
+def test_a_family_must_gain_on_every_task():
+    def verdict(*tasks):
+        found = results(**{task: dict(dev={MAPS: 0.75}) for task in tasks})
+        return tables.of_family(found, 0.0, "augmented").verdict
+
+    assert verdict(*OF_TASK) == "reproduced"
+    assert verdict("cola", "rte") == "partly"
+    assert verdict() == "not reproduced"
+
+
+def test_the_global_best_must_lie_outside_the_originals_spread():
+    def verdict(by, *tasks):
+        lucky = {task: dict(held_out={ALPHA: 0.8}, dev={ALPHA: 0.7 + by}) for task in tasks}
+        return tables.glue_best_beyond_noise(results(**lucky), 0.0).verdict
+
+    assert verdict(0.02, *OF_TASK) == "reproduced"
+    assert verdict(0.001, *OF_TASK) == "not reproduced", "twice the spread is 0.002"
+    assert verdict(0.02, "rte") == "partly"
+
+
+def test_a_chosen_setting_that_lacks_seeds_is_refused():
+    lacking = results(rte=dict(held_out={ALL: 0.9}))
+    for check in (
+        lambda: tables.of_family(lacking, 0.0, "negative"),
+        lambda: tables.glue_best_beyond_noise(lacking, 0.0),
+    ):
+        with pytest.raises(InputError, match=r"r = all, β = 0\.5 is chosen.*lacks seeds"):
+            check()
+
+
+@pytest.mark.parametrize("split", ["held_out", "dev"])
+def test_a_missing_score_never_helps(split):
+    found = results(**{t: dict(dev={MAPS: 0.75, ORIGINAL: 0.72}) for t in OF_TASK})
+    for result in found.values():
+        scores, bootstrap = result["scores"], result["bootstrap"]
+        scores.loc[(scores["seed"] == 0) & (scores["split"] == split), "score"] = np.nan
+        if split == "dev":
+            bootstrap.loc[bootstrap["seed"] == 0, "score"] = np.nan
+    for check in (
+        lambda: tables.glue_original_learns(found, 0.0),
+        lambda: tables.of_family(found, 0.0, "augmented"),
+        lambda: tables.glue_best_beyond_noise(found, 0.0),
+    )[split == "held_out" :]:  # the first one does not look at held-out sentences
+        with contextlib.suppress(InputError):
+            assert check().verdict == "not reproduced"
