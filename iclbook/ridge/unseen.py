@@ -53,15 +53,18 @@ def expected_distance(
     return (D * (domain.label_moment(dictionary) @ D)).sum() / D.shape[1]
 
 
-def expected_error(table: Tensor, dictionary: Dictionary, domain: Domain) -> Tensor:
+def expected_error(
+    table: Tensor, dictionary: Dictionary, domain: Domain, intercept: Tensor | float = 0.0
+) -> Tensor:
     """E[(y^_k - lambda^T z_k)^2], the error against the true, noise-free label, for each token
-    k, (K,)."""
+    k, (K,), of y^_k = y^T table_k + intercept_k; intercept: (K,) or one number."""
     M, features = domain.task_moment(dictionary.m, table.dtype), dictionary.features
     cross = dictionary.Z.T @ M @ features  # (N, K), E[y lambda^T z_k]
     square = (table * (domain.label_moment(dictionary) @ table)).sum(dim=0)  # (K,)
-    return (
-        square - 2 * (table * cross).sum(dim=0) + (features * (M @ features)).sum(dim=0)
-    )  # (K,)
+    linear = square - 2 * (table * cross).sum(dim=0) + (features * (M @ features)).sum(dim=0)
+    mean = domain.mean * features.sum(dim=0)  # (K,), E[lambda^T z_k]
+    bias = mean[: dictionary.N] @ table - mean  # (K,), of the linear part
+    return linear + 2 * intercept * bias + intercept**2  # (K,)
 
 
 def best_linear(dictionary: Dictionary, domain: Domain) -> Tensor:
@@ -76,6 +79,20 @@ def best_linear(dictionary: Dictionary, domain: Domain) -> Tensor:
         @ dictionary.features
     )  # (N, K)
     return torch.linalg.pinv(domain.label_moment(dictionary), hermitian=True) @ cross  # (N, K)
+
+
+def best_affine(dictionary: Dictionary, domain: Domain) -> tuple[Tensor, Tensor]:
+    """The (table, intercept), (N, K) and (K,), that minimise `expected_error` in a domain.
+
+    Labels of a domain whose tasks have a mean have one too. The best affine predictor knows it:
+    table = Cov(y)^{-1} std^2 Z^T Z^, and the mean of y is predicted the mean of lambda^T z_k.
+    """
+    Z, features = dictionary.Z, dictionary.features
+    mean = domain.mean * features.sum(dim=0)  # (K,), E[lambda^T z_k]
+    shown = mean[: dictionary.N]  # (N,), E[y]
+    covariance = domain.label_moment(dictionary) - torch.outer(shown, shown)  # (N, N)
+    table = torch.linalg.pinv(covariance, hermitian=True) @ (domain.std**2 * Z.T @ features)
+    return table, mean - shown @ table
 
 
 def sampled_distance(table: Tensor, reference: Tensor, labels: Tensor) -> Tensor:

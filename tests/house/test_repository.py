@@ -222,6 +222,20 @@ def test_contents_list_every_chapter_once():
     assert set(listed) == present
 
 
+def test_every_statement_says_what_it_needs():
+    kinds = "theorem|lemma|proposition|corollary|property|observation"
+    statement = re.compile(rf"```+\{{prf:(?:{kinds})\}}[^\n]*\n:label: (\S+)")
+    stated = set()
+    for path in sorted((BOOK / "chapters").rglob("*.ipynb")):
+        if not NOT_OURS & set(path.parts):
+            cells = nbformat.read(path, as_version=4).cells
+            stated |= {label for cell in cells for label in statement.findall(cell.source)}
+    page = (BOOK / "chapters" / "back" / "assumptions.md").read_text(encoding="utf-8")
+    listed = re.findall(r"(?m)\{prf:ref\}`([^`]+)`", page)
+    assert len(stated) > 50
+    assert stated - set(listed) == set()
+
+
 def test_build_cannot_hide_a_failure():
     execute = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))["execute"]
     assert execute["execute_notebooks"] == "force"

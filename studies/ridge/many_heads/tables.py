@@ -15,12 +15,12 @@ UNSTABLE = 10  # a run whose loss climbs to this many times its lowest value bef
 NOISE = 1e-5  # below this a rise is the jitter of Adam and of float32
 
 
-def instability(curve: pd.Series) -> float:
+def instability(curve: pd.Series, floor: float = NOISE) -> float:
     """The largest ratio of a loss to the lowest before it; infinite once a loss is, NaN where
-    one is. Below `NOISE` counts as `NOISE`."""
+    one is. What is below the floor counts as the floor; the checks use `NOISE`."""
     if curve.isna().any():
         return math.nan
-    kept = curve.clip(lower=NOISE)
+    kept = curve.clip(lower=floor)
     return math.inf if math.isinf(kept.max()) else float((kept / kept.cummin()).max())
 
 

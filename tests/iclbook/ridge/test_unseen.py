@@ -50,6 +50,41 @@ def test_in_domain_distance_is_twice_the_excess_loss_and_out_of_domain_at_least_
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
+def test_best_affine_is_the_regression_with_an_intercept(domain):
+    D, count = dictionary(), 400_000
+    table, intercept = unseen.best_affine(D, domain)
+    tasks = sample_tasks(count, D.m, generator=generator(1), mean=domain.mean, std=domain.std)
+    y = sample_labels(D, tasks, generator=generator(2))[:, : D.N]
+    truth, one = tasks @ D.features, torch.ones(count, 1, dtype=y.dtype)
+    fitted = torch.linalg.lstsq(torch.cat([y, one], dim=1), truth).solution
+    torch.testing.assert_close(table, fitted[:-1], atol=0.02, rtol=0.02)
+    torch.testing.assert_close(intercept, fitted[-1], atol=0.02, rtol=0.02)
+
+    # Its error: against sampled tasks, and no better with another table or intercept.
+    error = unseen.expected_error(table, D, domain, intercept)  # (K,)
+    off = (y @ table + intercept - truth).square()  # (count, K)
+    assert ((off.mean(dim=0) - error).abs() < 5 * off.std(dim=0) / count**0.5).all()
+    for other in (1.05 * table, table + 0.1):
+        assert (unseen.expected_error(other, D, domain, intercept) > error).all()
+    linear = unseen.expected_error(unseen.best_linear(D, domain), D, domain)
+    assert (linear >= error * (1 - 1e-12)).all()
+    assert (unseen.expected_error(table, D, domain, intercept + 0.1) > error).all()
+
+
+def test_affine_in_domain_is_linear_and_elsewhere_ridge_around_the_mean():
+    D = dictionary()
+    table, intercept = unseen.best_affine(D, unseen.IN_DOMAIN)
+    torch.testing.assert_close(table, unseen.best_linear(D, unseen.IN_DOMAIN))
+    assert intercept.abs().max() == 0
+    # With mean 1 and variance 4 the noise is 5 tau m over a variance of 4.
+    table, intercept = unseen.best_affine(D, unseen.OUT_OF_DOMAIN)
+    penalty = 1.25 * D.m * D.tau * torch.eye(D.m, dtype=table.dtype)
+    ridge = torch.linalg.solve(D.Z @ D.Z.T + penalty, D.Z).T @ D.features  # (N, K)
+    torch.testing.assert_close(table, ridge)
+    torch.testing.assert_close(intercept, (D.features - D.Z @ table).sum(dim=0))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_best_linear_is_the_regression_of_the_truth_on_the_labels(domain):
     D, count = dictionary(), 400_000
     best = unseen.best_linear(D, domain)

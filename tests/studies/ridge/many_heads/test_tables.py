@@ -185,6 +185,8 @@ def test_few_heads_at_the_end_are_medians_over_seeds():
 def test_jitter_at_the_floor_is_no_instability():
     assert checks.instability(pd.Series([1.0, 1e-9, 9e-6], STEPS[:3])) == 1
     assert checks.instability(pd.Series([1.0, 1e-9, 1e-3], STEPS[:3])) == pytest.approx(100)
+    falling = pd.Series([1.0, 1e-9, 9e-6], STEPS[:3])
+    assert checks.instability(falling, floor=1e-7) == pytest.approx(90)
 
 
 def test_fig4_gd_rate_times_heads():
