@@ -1,5 +1,5 @@
-"""What one attention layer can reach: two numbers by symmetry, linear steps in closed form,
-peers outside attention.
+"""What one attention layer can reach: two numbers by symmetry, linear steps and the best
+additive predictor in closed form, peers outside attention.
 
 By symmetry a trained layer comes down to score scale a and value scale c: score a x_i . x_q,
 value c y_i, own value 0.
@@ -36,14 +36,23 @@ def linear_step_loss(
     )
     square = 1 / 3  # E x_j^2
     fourth = d * FOURTH_MOMENT[inputs] + d * (d - 1) * square**2  # E ||x||^4
-    own, cross = (
-        ((1 - 1 / N) ** 2, (N - 1) / N) if centred else (1.0, 0.0)
-    )  # P_ii^2, sum_{i != j} P_ij^2
+    rho = 1 - 1 / N
+    own, cross = (rho**2, rho) if centred else (1.0, 0.0)  # P_ii^2, sum_{i != j} P_ij^2
     first = (N - 1 if centred else N) * d * square  # tr E G
-    second = (
-        N * own * fourth + (N * (N - 1) * own * d + cross * d * (d + 1)) * square**2
-    )  # tr E G^2
+    others = N * (N - 1) * own * d + cross * d * (d + 1)
+    second = N * own * fourth + others * square**2  # tr E G^2
     return square * (d - first**2 / (second + noise**2 * first))
+
+
+def additive_loss(N: int, d: int) -> float:
+    """Return the loss of the best additive predictor sum_i F(x_i, y_i, x_q) on the noiseless
+    linear task, in closed form: sigma^2 d (d - 1) / (N + d - 1), sigma^2 = 1/3.
+
+    It does not depend on how long the inputs are, so it holds for both kinds of inputs. The
+    predictor is d / (N + d - 1) times `additive_feature`. Derived in the chapter.
+    """
+    require_sizes(N=N, d=d)
+    return d * (d - 1) / (N + d - 1) / 3
 
 
 def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,21 +91,24 @@ def linear_features(tokens: Tensor) -> dict[tuple, Tensor]:
     return {("linear",): (scores * y).sum(-1), ("linear, centred",): (centred * y).sum(-1)}
 
 
+def additive_feature(tokens: Tensor) -> Tensor:
+    """Return sum_i y_i x_i . x_q / ||x_i||^2, (B,): one linear step on tokens divided by the
+    lengths of their inputs."""
+    x, y = tokens[..., :-1], tokens[:, :-1, -1]
+    demos, query = x[:, :-1], x[:, -1:]  # (B, N, d), (B, 1, d)
+    scores = (demos @ query.mT).squeeze(-1) / demos.square().sum(-1)  # (B, N)
+    return (scores * y).sum(-1)
+
+
 def ridge(tokens: Tensor, penalty: float, *, intercept: bool = False) -> Tensor:
     """Return each prompt's own ridge prediction for its query, (B,): argmin ||y - X w||^2 +
     penalty ||w||^2."""
     require(penalty > 0, f"penalty must be above 0, got {penalty!r}")
-    x, y, query = (
-        tokens[:, :-1, :-1],
-        tokens[:, :-1, -1:],
-        tokens[:, -1:, :-1],
-    )  # (B, N, d), (B, N, 1), (B, 1, d)
-    shift, level = (
-        (x.mean(1, keepdim=True), y.mean(1, keepdim=True))
-        if intercept
-        else (0.0, y.new_zeros(1, 1, 1))
-    )
-    x, query = x - shift, query - shift
+    x, y = tokens[:, :-1, :-1], tokens[:, :-1, -1:]  # (B, N, d), (B, N, 1)
+    shift, level = 0.0, y.new_zeros(1, 1, 1)
+    if intercept:
+        shift, level = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+    x, query = x - shift, tokens[:, -1:, :-1] - shift  # the latter (B, 1, d)
     gram = x.mT @ x + penalty * torch.eye(x.shape[-1], dtype=x.dtype)  # (B, d, d)
     w = torch.linalg.solve(gram, x.mT @ (y - level))  # (B, d, 1)
     return (query @ w + level)[:, 0, 0]

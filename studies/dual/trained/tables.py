@@ -35,19 +35,24 @@ def conditions(result) -> dict:
 
 
 def gains(
-    result, families=None, level: float = 0.95, simultaneous: bool = False
+    result,
+    families=None,
+    level: float = 0.95,
+    simultaneous: bool = False,
+    starts: str = "mean",
 ) -> pd.DataFrame:
     """Relative gain of each setting over plain, paired by seed: family, setting, strengths,
     mean, low, high, seeds. families: all but plain, unless some are named.
 
-    A seed's gain is 1 - (mean final loss over its starts) / (that of plain). low, high: a t
-    interval over seeds, at `level` for each setting or, Bonferroni, for all of them together.
+    A seed's gain is 1 - (mean final loss over its starts) / (that of plain); with starts="min"
+    its better start over plain's better start. low, high: a t interval over seeds, at `level`
+    for each setting or, Bonferroni, for all of them together.
     """
     ends = layers(result, "ends")
     names = [name for name in SETTING if name in ends]
     groups = ends.groupby([*names, "seed"], sort=False, dropna=False)["final_loss"]
     # A seed of which a start is NaN is NaN, and so is the whole interval of its setting.
-    loss = groups.mean().where(groups.count() == groups.size()).reset_index()
+    loss = groups.agg(starts).where(groups.count() == groups.size()).reset_index()
     is_plain = loss["family"] == "plain"
     plain = loss[is_plain].set_index("seed")["final_loss"]
     wanted = ~is_plain if families is None else loss["family"].isin(families)
@@ -173,6 +178,7 @@ def optima(optimum, task: str, **condition) -> pd.DataFrame:
 def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     """Trained loss over the best of two numbers of the same sign, for plain, regularised and
     negative settings: family, setting, sign, loss, optimum, ratio; losses are means over seeds.
+    a_ratio, c_ratio: the same of the score scale and the value scale.
 
     Regularisation has plain's optimum, since the query's own value is 0 there.
     """
@@ -180,12 +186,16 @@ def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     found = found[found["family"].isin(["plain", "regularised", "negative"])]
     keys = ["family", "setting", "r", "beta", "sign"]
     groups = found.groupby(keys, sort=False, dropna=False)
-    found = groups["final_loss"].mean().rename("loss").reset_index()
+    measures = ["final_loss", "score_scale", "value_scale"]
+    found = groups[measures].mean().rename(columns={"final_loss": "loss"}).reset_index()
     best = optima(optimum, task, N=result.settings.N).rename(columns={"loss": "optimum"})
-    best = best[best["weights"].isin(["plain", "negative"])]
-    best = best[["r", "beta", "sign", "optimum"]]
-    found = found.merge(best, on=["r", "beta", "sign"], how="left")
-    return found.drop(columns=["r", "beta"]).assign(ratio=found["loss"] / found["optimum"])
+    best = best[best["weights"].isin(["plain", "negative"])].drop(columns="weights")
+    both = found.merge(best, on=["r", "beta", "sign"], how="left", suffixes=("", "_best"))
+    return both[["family", "setting", "sign", "loss", "optimum"]].assign(
+        ratio=both["loss"] / both["optimum"],
+        a_ratio=both["score_scale"] / both["score_scale_best"],
+        c_ratio=both["value_scale"] / both["value_scale_best"],
+    )
 
 
 def two_numbers_suffice(results, threshold) -> Outcome:

@@ -82,6 +82,45 @@ def test_the_linear_steps_closed_form_against_monte_carlo(N, d, inputs, noise, c
     assert abs(loss.item() - wanted) < 4.5 * error.std().item() / len(error) ** 0.5
 
 
+@pytest.mark.parametrize("inputs", ["uniform", "gaussian"])
+@pytest.mark.parametrize("N, d", [(15, 10), (2, 2), (6, 3)])
+def test_the_best_additive_predictor_against_monte_carlo(N, d, inputs):
+    """Its loss, and that its error has nothing in common with any additive function."""
+    tokens, labels = sample_prompts(60_000, N, d, generator=gen(8), inputs=inputs, dtype=FLOAT)
+    predicted = d / (N + d - 1) * trained.additive_feature(tokens)
+    error = labels - predicted
+    spread = error.square().std() / len(error) ** 0.5
+    assert abs(error.square().mean() - trained.additive_loss(N, d)) < 4.5 * spread
+    x, y = tokens[..., :-1], tokens[:, :-1, -1]
+    scores = (x[:, :-1] @ x[:, -1:].mT).squeeze(-1)
+    corner = x[:, :-1, 0] * x[:, -1:, 1]  # knows the axes, as the cube does
+    additive = (
+        scores * y,
+        scores.sinh() * y,
+        scores * y**3,
+        corner * y,
+        y.tanh() + x[:, -1:, 0],
+    )
+    for each in additive:
+        product = error * each.sum(-1)
+        assert abs(product.mean()) < 4.5 * product.std() / len(error) ** 0.5
+    product = error * labels  # what is not additive may well help
+    assert product.mean() > 4.5 * product.std() / len(error) ** 0.5
+
+
+def test_inputs_of_equal_length_leave_the_linear_step_nothing_to_gain():
+    tokens, labels = prompts(20_000, N=5)
+    scale = tokens[..., :-1].norm(dim=-1, keepdim=True)
+    tokens[:, :-1] /= scale[:, :-1]
+    plain = trained.linear_features(tokens)["linear",]
+    torch.testing.assert_close(trained.additive_feature(tokens), plain)
+    error = (3 / 7 * plain - labels).square()
+    assert abs(error.mean() - trained.additive_loss(5, 3)) < 4.5 * error.std() / 20_000**0.5
+    assert trained.additive_loss(2, 1) == 0 < trained.linear_step_loss(2, 1)
+    for N, d, inputs in ((15, 10, "uniform"), (2, 3, "gaussian")):
+        assert trained.additive_loss(N, d) < trained.linear_step_loss(N, d, inputs=inputs)
+
+
 def test_best_scale_is_least_squares():
     feature, labels = (
         torch.randn(50, generator=gen(6), dtype=FLOAT),
@@ -226,6 +265,7 @@ def test_a_transformer_layer_is_its_formula():
         (lambda: sample_prompts(2, 3, 2, generator=gen(0), noise=-1.0), "noise must be"),
         (lambda: trained.linear_step_loss(0, 2), "N must be"),
         (lambda: trained.linear_step_loss(3, 2, inputs="round"), "inputs must be"),
+        (lambda: trained.additive_loss(3, 0), "d must be"),
         (lambda: trained.ridge(prompts()[0], 0.0), "penalty must be"),
         (lambda: trained.smoother(prompts()[0], 0.0), "bandwidth must be"),
     ],

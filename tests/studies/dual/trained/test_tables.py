@@ -216,6 +216,10 @@ def test_two_numbers_are_compared_sign_by_sign(changes, verdict):
         ratios = two_number_ratios(result, best, "linear")
         assert len(ratios) == 8
         assert set(ratios["family"]) == {"plain", "regularised", "negative"}
+        # The same losses with other parameters: trained scales 0.9 and -1.6 over 1, 2 over 2.
+        by_side = ratios.groupby("sign")[["a_ratio", "c_ratio"]].agg(["min", "max"])
+        assert by_side.loc["+"].tolist() == pytest.approx([0.9, 0.9, 1.0, 1.0])
+        assert by_side.loc["-"].tolist() == pytest.approx([-1.6, -1.6, 1.0, 1.0])
 
 
 def test_all_weights_optima_in_one_table():
@@ -248,12 +252,25 @@ def test_intervals_are_scipys():
     np.testing.assert_allclose(wide.loc[ALPHA, ["low", "high"]].astype(float), peer, rtol=1e-10)
 
 
-def test_a_nan_in_one_start_is_not_averaged_away():
+@pytest.mark.parametrize("starts", ["mean", "min"])
+def test_a_nan_in_one_start_is_not_averaged_away(starts):
     result = made()
     result["negative_ends"].loc[3, "final_loss"] = math.nan
-    found = gains(result).set_index("setting")
+    found = gains(result, starts=starts).set_index("setting")
     assert found.loc[NEGATIVE, ["mean", "low", "high"]].isna().all()
     assert found.drop(NEGATIVE)[["mean", "low", "high"]].notna().all(axis=None)
+
+
+def test_a_rescue_from_the_worse_solution_is_no_gain_over_the_better_one():
+    result = made({NEGATIVE: 0.2}, spread=0.0)
+    ends = result["augmented_ends"]
+    rescued = ends["final_loss"].where(ends["start"] == "mirrored", 2.1)
+    result.tables["augmented_ends"] = ends.assign(final_loss=rescued)
+    mean, strict = (
+        gains(result, starts=starts).set_index("setting")["mean"] for starts in ("mean", "min")
+    )
+    assert mean[AUGMENTED] == pytest.approx(0.2 / 4.3) and strict[AUGMENTED] == 0
+    assert mean[NEGATIVE] == pytest.approx(0.2) == strict[NEGATIVE]
 
 
 def test_curves_are_means_over_seeds_and_starts_in_the_grids_order():
