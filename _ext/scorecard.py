@@ -1,5 +1,5 @@
-"""Pages written from the ledger and the store: the scorecard with its downloads, and the strip
-of verdicts on the home page.
+"""What is written from the ledger and the store: the scorecard with its downloads, the strip of
+verdicts on the home page, and the papers' items in the index, where search finds them.
 
 A page that holds one of the MARKERS gets what it names in its place; nothing is typed in. The
 build fails where a check no longer returns the recorded verdict.
@@ -8,12 +8,16 @@ build fails where a check no longer returns the recorded verdict.
 import csv
 import functools
 import json
+import re
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
-from iclbook.card import SIGNS, agreeing, badge, card, command
-from iclbook.claim import KINDS, VERDICTS
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
+from iclbook.card import SIGNS, agreeing, anchor, badge, card, command
+from iclbook.claim import KINDS, VERDICTS, all_claims
 
 PAGE = "chapters/back/scorecard"
 PARTS = {"ridge": "Part I", "dual": "Part II", "bridge": "Part III"}
@@ -118,6 +122,28 @@ def finish(app, exception):
         write_downloads((Path(app.outdir) / PAGE).parent)
 
 
+def items_of(chapter: str) -> dict[str, str]:
+    """What a chapter's claims are about, such as "Figure 4", with the id of the first card."""
+    items = {}
+    for claim in all_claims().values():
+        if claim.chapter == chapter:
+            item = re.split(r"[,:;(]", claim.item)[0].strip()
+            items.setdefault(item[0].upper() + item[1:], anchor(claim.id))
+    return items
+
+
+class IndexItems(SphinxTransform):
+    """Puts the items of a chapter into the index, before Sphinx collects it."""
+
+    default_priority = 840
+
+    def apply(self):
+        items = items_of(self.env.docname.removeprefix("chapters/"))
+        entries = [("single", item, target, "main", None) for item, target in items.items()]
+        if entries:
+            self.document.insert(0, addnodes.index(entries=entries))
+
+
 def add_script(app, pagename, templatename, context, doctree):
     """Only the scorecard needs its script (event html-page-context)."""
     if pagename == PAGE:
@@ -126,6 +152,7 @@ def add_script(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("source-read", fill_markers)
+    app.add_transform(IndexItems)
     app.connect("html-page-context", add_script)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,6 +9,16 @@ function markScrollable() {
   }
 }
 
+// A displayed equation that is a little too wide becomes a little smaller; one that is much too wide scrolls.
+function fitEquations() {
+  const boxes = [...document.querySelectorAll(".bd-article mjx-container[display='true']")];
+  for (const box of boxes) box.style.fontSize = "";
+  const ratios = boxes.map((box) => box.clientWidth / (box.querySelector("svg")?.getBoundingClientRect().width || 1));
+  boxes.forEach((box, index) => {
+    if (ratios[index] > 0 && ratios[index] < 1) box.style.fontSize = `${Math.max(ratios[index] * 0.99, 0.75) * 100}%`;
+  });
+}
+
 // The theme labels these buttons with other words than they show, which confuses voice control.
 for (const button of document.querySelectorAll(".search-button-field, .theme-switch-button")) {
   button.removeAttribute("aria-label");
@@ -16,6 +26,10 @@ for (const button of document.querySelectorAll(".search-button-field, .theme-swi
 
 window.addEventListener("load", async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
-  markScrollable();
-  window.addEventListener("resize", markScrollable);
+  const lay = () => {
+    fitEquations();
+    markScrollable();
+  };
+  // A fold that opens changes the size of the article, and so does the window.
+  new ResizeObserver(() => requestAnimationFrame(lay)).observe(document.querySelector(".bd-article") ?? document.body);
 });

@@ -65,11 +65,13 @@ def claims_of(chapter: str) -> None:
 
 def table(frame: pd.DataFrame, digits: int = 3) -> None:
     """Show a small table with a few significant digits and no index. A bar in a name or text
-    stays a bar."""
+    stays a bar; where there is no value stands a dash."""
     plain = frame.rename(columns=lambda name: str(name).replace("|", "\\|"))
     text = plain.select_dtypes(exclude="number").columns
     plain[text] = plain[text].astype(str).replace(r"\|", r"\\|", regex=True)
-    display(Markdown(plain.to_markdown(index=False, floatfmt=f".{digits}g")))
+    plain = plain.astype(object).where(frame.notna().to_numpy(), None)
+    how = {"index": False, "floatfmt": f".{digits}g", "missingval": "–"}
+    display(Markdown(plain.to_markdown(**how)))
 
 
 def show_source(*things) -> None:

@@ -68,6 +68,13 @@ def test_downloads_hold_the_same_claims(scorecard, tmp_path):
         assert line["verdict"] == row["verdict"] == row["returned"]
 
 
+def test_the_papers_items_stand_in_the_index(scorecard):
+    items = scorecard.items_of("ridge/many_heads")
+    assert items["Figure 4"] == "claim-yang2024-fig4-small-h-stalls"
+    assert "Theorem 1" in scorecard.items_of("ridge/convergence")
+    assert scorecard.items_of("back/api") == {}
+
+
 def test_a_page_without_a_marker_is_left_alone(scorecard, monkeypatch):
     monkeypatch.setattr(scorecard, "ledger", None)
     page = ["# A page\n"]

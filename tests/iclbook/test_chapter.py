@@ -99,3 +99,16 @@ def test_a_bar_does_not_break_a_table(shown):
     chapter.table(pd.DataFrame({"largest |w|": ["a|b"], "value": [1.23456]}))
     assert shown[0].splitlines()[0].count("|") == 2 + 1 + 2
     assert r"largest \|w\|" in shown[0] and r"a\|b" in shown[0]
+
+
+def test_no_value_is_a_dash_and_counts_stay_whole(shown):
+    nothing = float("nan")
+    frame = {
+        "n": [20_000, 3],
+        "loss": [1.23456, nothing],
+        "only": [2, nothing],
+        "t": ["a", None],
+    }
+    chapter.table(pd.DataFrame(frame))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown[0].splitlines()]
+    assert rows[2:] == [["20000", "1.23", "2", "a"], ["3", "–", "–", "–"]]
