@@ -19,6 +19,20 @@ function fitEquations() {
   });
 }
 
+// A comma or full stop stays on the line of the formula before it.
+function keepPunctuation() {
+  for (const box of document.querySelectorAll(".bd-article span.math")) {
+    const next = box.nextSibling;
+    const mark = next?.nodeType === Node.TEXT_NODE && /^[,.;:!?)\]’”]+/.exec(next.data);
+    if (!mark) continue;
+    next.splitText(mark[0].length);
+    const kept = document.createElement("span");
+    kept.className = "kept-together";
+    box.before(kept);
+    kept.append(box, next);
+  }
+}
+
 // The theme labels these buttons with other words than they show, which confuses voice control.
 for (const button of document.querySelectorAll(".search-button-field, .theme-switch-button")) {
   button.removeAttribute("aria-label");
@@ -26,6 +40,7 @@ for (const button of document.querySelectorAll(".search-button-field, .theme-swi
 
 window.addEventListener("load", async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
+  keepPunctuation();
   const lay = () => {
     fitEquations();
     markScrollable();

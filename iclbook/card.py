@@ -54,7 +54,7 @@ def card(row: dict, page: str = "") -> str:
     scorecard: its title links there, and what explains it is folded."""
     paper = row["id"].partition("/")[0]
     data = f'data-paper="{paper}" data-kind="{row["kind"]}" data-verdict="{row["verdict"]}"'
-    item = escape(row["item"])
+    item = escape(row["item"][:1].upper() + row["item"][1:])
     if page:
         item = f'<a href="{page}#{anchor(row["id"])}">{item}</a>'
     about = f"{row['kind']}, {WHOSE[row['source']]}"
