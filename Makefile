@@ -1,17 +1,21 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test test-plain lab results verify bench strip clean
+.PHONY: help book test test-plain check-site lab results verify bench strip clean
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
 LAB_STAMP := .venv/.iclbook-lab-installed
+SITE_STAMP := .venv/.iclbook-site-installed
 VERSION_OK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # One thread a process: two busy processes share two cores, and equal thread counts give equal bits.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
+
+# The browser that looks at the built pages; without one they are not looked at.
+BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
 # One chapter after another: two kernels that start at once can draw the same port, and one never answers.
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 120
@@ -45,6 +49,14 @@ test-plain: $(STAMP)  ## all that computes, once more with the plainest instruct
 	$(PLAIN) $(BIN)/pytest $(COMPUTING) -n 2 --dist loadfile || status=1; \
 	$(PLAIN) ICLBOOK_PROFILE=quick $(BIN)/pytest chapters $(NBVAL) || status=1; \
 	exit $$status
+
+check-site: $(if $(BROWSER),$(SITE_STAMP))  ## look at every built page in Chromium, at three widths
+ifeq ($(BROWSER),)
+	@echo "check-site skipped: no Chromium on the path"
+else
+	@[ -f _build/html/index.html ] || $(MAKE) book
+	$(BIN)/python tests/site/check_site.py $(BROWSER)
+endif
 
 lab: $(LAB_STAMP)  ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab chapters
@@ -83,4 +95,8 @@ $(STAMP): requirements.txt pyproject.toml
 
 $(LAB_STAMP): $(STAMP) requirements-lab.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-lab.txt
+	@touch $@
+
+$(SITE_STAMP): $(STAMP) requirements-site.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-site.txt
 	@touch $@

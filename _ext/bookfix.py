@@ -1,6 +1,8 @@
 """Small repairs of the tools: no dead launch button, labels that screen readers accept, quiet
 kernels."""
 
+import re
+
 import zmq
 from jupyter_client.manager import KernelManager
 
@@ -15,10 +17,12 @@ def drop_dead_launch_buttons(app, config):
 def repair_body(app, pagename, templatename, context, doctree):
     """Mend what accessibility checkers reject in a page's text (event html-page-context).
 
-    A folded cell's label must not differ from the words it shows, and a bibliography entry is a
-    list item.
+    A folded cell's label must not differ from the words it shows, a bibliography entry is a
+    list item, and an id stands once: boxes that nothing refers to get none.
     """
     body = context.get("body", "")
+    body = re.sub(r' id="(?:proof|exercise|solution)-content"', "", body)
+    body = body.replace('"proof admonition" id="proof"', '"proof admonition unnumbered"')
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
 

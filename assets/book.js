@@ -9,6 +9,30 @@ function markScrollable() {
   }
 }
 
+// A displayed equation that is a little too wide becomes a little smaller; one that is much too wide scrolls.
+function fitEquations() {
+  const boxes = [...document.querySelectorAll(".bd-article mjx-container[display='true']")];
+  for (const box of boxes) box.style.fontSize = "";
+  const ratios = boxes.map((box) => box.clientWidth / (box.querySelector("svg")?.getBoundingClientRect().width || 1));
+  boxes.forEach((box, index) => {
+    if (ratios[index] > 0 && ratios[index] < 1) box.style.fontSize = `${Math.max(ratios[index] * 0.99, 0.75) * 100}%`;
+  });
+}
+
+// A comma or full stop stays on the line of the formula before it.
+function keepPunctuation() {
+  for (const box of document.querySelectorAll(".bd-article span.math")) {
+    const next = box.nextSibling;
+    const mark = next?.nodeType === Node.TEXT_NODE && /^[,.;:!?)\]’”]+/.exec(next.data);
+    if (!mark) continue;
+    next.splitText(mark[0].length);
+    const kept = document.createElement("span");
+    kept.className = "kept-together";
+    box.before(kept);
+    kept.append(box, next);
+  }
+}
+
 // The theme labels these buttons with other words than they show, which confuses voice control.
 for (const button of document.querySelectorAll(".search-button-field, .theme-switch-button")) {
   button.removeAttribute("aria-label");
@@ -16,6 +40,11 @@ for (const button of document.querySelectorAll(".search-button-field, .theme-swi
 
 window.addEventListener("load", async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
-  markScrollable();
-  window.addEventListener("resize", markScrollable);
+  keepPunctuation();
+  const lay = () => {
+    fitEquations();
+    markScrollable();
+  };
+  // A fold that opens changes the size of the article, and so does the window.
+  new ResizeObserver(() => requestAnimationFrame(lay)).observe(document.querySelector(".bd-article") ?? document.body);
 });

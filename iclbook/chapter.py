@@ -7,13 +7,11 @@ import pandas as pd
 from IPython.display import Code, Markdown, display
 
 from iclbook import runner
+from iclbook.card import agreeing, card
 from iclbook.catalogue import find
-from iclbook.claim import report
-from iclbook.errors import InputError, require
+from iclbook.errors import require
 from iclbook.experiment import PROFILES
 from iclbook.store import Result, Store
-
-WHOSE = {"paper": "the paper's", "after-paper": "ours, after the paper", "ours": "ours"}
 
 
 def profile() -> str:
@@ -60,41 +58,20 @@ def claims_of(chapter: str) -> None:
     Raises InputError where a returned verdict differs from the recorded one, or the chapter has
     no claim.
     """
-    rows = report(Store(), chapter)
+    rows = agreeing(chapter)
     require(bool(rows), f"no claim belongs to the chapter {chapter!r}; see its claims.toml")
-    blocks = []
-    for row in rows:
-        if row["returned"] != row["verdict"]:
-            says = (
-                row["error"]
-                or f"the check returns {row['returned']!r}, recorded is {row['verdict']!r}"
-            )
-            raise InputError(f"{row['id']}: {says}")
-        whose = WHOSE[row["source"]]
-        numbers = [f"measured {row['measured']:.3g}"] if row["measured"] is not None else []
-        if row["threshold"] is not None:
-            side = row["direction"].replace("_", " ")
-            numbers.append(f"{side} {row['threshold']:.3g} is wanted")
-        tail = f"*{', '.join([row['kind'], whose, *numbers])}*; `{row['id']}`"
-        tail += f"\n\n  {row['fixed']}" if row["returned"] != "untestable" else ""
-        if row["fresh"]:
-            sets, share = row["fresh"]["sets"], row["fresh"]["share"]
-            tail += f" Of {sets} sets of fresh seeds, {share:.0%} give the same verdict."
-        if row["readings"]:
-            tail += f"\n\n  Readings: {'; '.join(map(_reading, row['readings']))}."
-        reason = f"\n\n  {row['reason'].rstrip('.')}." if row["reason"] else ""
-        head = f"**{row['verdict'].capitalize()}.** {row['statement'].rstrip('.')}."
-        blocks.append(f"* {head}{reason}\n\n  {tail}")
-    display(Markdown("\n\n".join(blocks)))
+    display(Markdown("\n\n".join(map(card, rows))))
 
 
 def table(frame: pd.DataFrame, digits: int = 3) -> None:
     """Show a small table with a few significant digits and no index. A bar in a name or text
-    stays a bar."""
+    stays a bar; where there is no value stands a dash."""
     plain = frame.rename(columns=lambda name: str(name).replace("|", "\\|"))
     text = plain.select_dtypes(exclude="number").columns
     plain[text] = plain[text].astype(str).replace(r"\|", r"\\|", regex=True)
-    display(Markdown(plain.to_markdown(index=False, floatfmt=f".{digits}g")))
+    plain = plain.astype(object).where(frame.notna().to_numpy(), None)
+    how = {"index": False, "floatfmt": f".{digits}g", "missingval": "–"}
+    display(Markdown(plain.to_markdown(**how)))
 
 
 def show_source(*things) -> None:
@@ -102,12 +79,6 @@ def show_source(*things) -> None:
     it."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))
-
-
-def _reading(row: dict) -> str:
-    number = "" if row["measured"] is None else f" ({row['measured']:.3g})"
-    tokens = {"gaussian": "Gaussian tokens", "unit": "unit-norm tokens"}[row["tokens"]]
-    return f"{tokens}, {row['loss']} loss: {row['verdict']}{number}"
 
 
 def _plain(value) -> str:

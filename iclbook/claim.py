@@ -222,6 +222,7 @@ def report(store: Store, chapter: str | None = None) -> list[dict]:
     """
     results, fresh, rows = StoredResults(store), fresh_shares(store), []
     fields = ("id", "item", "chapter", "kind", "source", "statement", "direction", "verdict")
+    fields += ("experiments",)
     for claim in all_claims().values():
         if chapter not in (None, claim.chapter):
             continue

@@ -31,7 +31,7 @@ LAYERS = (
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
-    ("iclbook.other_seeds",),
+    ("iclbook.other_seeds", "iclbook.card"),
     ("iclbook.chapter", "iclbook.cli", "iclbook.__main__"),
 )
 # What a file of a study may import, beside libraries and files of its own kind elsewhere. What

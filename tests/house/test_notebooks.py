@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from book import BOOK
 from checks import KERNEL, figure_faults, notebook_faults
+from folding import folding_faults, wanted_tag
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 CHAPTERS = sorted((BOOK / "chapters").rglob("*.ipynb"))
@@ -37,6 +38,11 @@ def test_chapter_is_canonical(path):
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_figures_are_described(path):
     assert figure_faults(path) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_what_carries_no_idea_is_folded(path):
+    assert folding_faults(path) == []
 
 
 @pytest.fixture
@@ -136,6 +142,39 @@ def test_a_table_in_a_figures_cell_is_seen(notebook, saved):
     assert ["prints a table" in line for line in figure_faults(saved())] == [True]
     notebook.cells[2].source = "fig, ax = plots.figure()\nax.table(cells)"
     assert figure_faults(saved()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "tag"),
+    [
+        ("import torch\n\nfrom iclbook import plots", "hide-input"),
+        ("from a import (\n    b, c,\n)\n# set up\nclose = partial(b)", "hide-input"),
+        ("from a import b\nx = b(1)\ny = b(x)", ""),
+        ('claims_of("ridge/heads")', "remove-input"),
+        ('deviations("a")\nclaims_of("b")', "remove-input"),
+        ('fig2a = load("a")\ndeviations("a")', ""),
+        ("assert x == 1\ntorch.testing.assert_close(x, y)", "hide-input"),
+        ("x = 1\nassert x", ""),
+        ("fig, ax = plots.figure()\nax.plot(x)", ""),
+    ],
+)
+def test_the_rule_of_folding(source, tag):
+    assert wanted_tag(source, figure=False) == tag
+
+
+def test_drawing_is_folded_and_the_idea_beside_it_is_not():
+    drawing = "fig, ax = plots.figure()\nfor name in names:\n    ax.plot(name)\nplt.show()"
+    assert wanted_tag(drawing, figure=True) == "hide-input"
+    idea = "\n".join(f"x{i} = A @ x{i - 1}  # not fig" for i in range(1, 6))
+    assert wanted_tag(f"{idea}\n{drawing}", figure=True) == ""
+
+
+def test_a_cell_that_should_be_folded_is_seen(notebook, saved):
+    notebook.cells[1].source = "import torch"
+    assert ["'hide-input'" in line for line in folding_faults(saved())] == [True, True]
+    for cell in notebook.cells[1:]:
+        cell.metadata.tags = ["hide-input"]
+    assert folding_faults(saved()) == []
 
 
 LAB = {

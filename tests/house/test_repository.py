@@ -160,7 +160,9 @@ def test_no_python_file_escapes_the_formatter():
     assert [path.name for path in files if mark in path.read_text(encoding="utf-8")] == []
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-lab.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-lab.txt", "requirements-site.txt"]
+)
 def test_requirements_are_pinned(name):
     assert pin_faults((BOOK / name).read_text(encoding="utf-8")) == []
 

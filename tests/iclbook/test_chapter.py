@@ -2,6 +2,7 @@
 figures."""
 
 import dataclasses
+import re
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -50,14 +51,15 @@ def test_deviations_say_none_where_there_is_none(shown, monkeypatch):
 
 def test_a_chapter_shows_its_claims_with_their_numbers(shown):
     chapter.claims_of("ridge/population_loss")
-    assert "yang2024/lemma5-constant" in shown[0] and "**Reproduced.**" in shown[0]
+    assert "yang2024/lemma5-constant" in shown[0] and "</span> reproduced</span>" in shown[0]
+    assert "measured <b>289</b>; at least 4.5 is wanted" in shown[0]
 
 
 def test_a_chapter_shows_readings_and_what_fresh_seeds_say(shown):
     chapter.claims_of("ridge/unseen")
-    assert "Readings: Gaussian tokens, population loss: not reproduced (1.53)" in shown[0]
+    assert "not reproduced</span> Gaussian tokens, population loss: 1.53" in shown[0]
     chapter.claims_of("dual/representation")
-    assert "Of 200 sets of fresh seeds, 48% give the same verdict." in shown[1]
+    assert re.search(r"Of 200 sets of fresh seeds, \d+ % give the same verdict", shown[1])
 
 
 def test_a_chapter_fails_when_a_recorded_verdict_is_not_what_the_tables_give(monkeypatch):
@@ -97,3 +99,16 @@ def test_a_bar_does_not_break_a_table(shown):
     chapter.table(pd.DataFrame({"largest |w|": ["a|b"], "value": [1.23456]}))
     assert shown[0].splitlines()[0].count("|") == 2 + 1 + 2
     assert r"largest \|w\|" in shown[0] and r"a\|b" in shown[0]
+
+
+def test_no_value_is_a_dash_and_counts_stay_whole(shown):
+    nothing = float("nan")
+    frame = {
+        "n": [20_000, 3],
+        "loss": [1.23456, nothing],
+        "only": [2, nothing],
+        "t": ["a", None],
+    }
+    chapter.table(pd.DataFrame(frame))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown[0].splitlines()]
+    assert rows[2:] == [["20000", "1.23", "2", "a"], ["3", "–", "–", "–"]]

@@ -1,0 +1,160 @@
+"""Looks at every built page in a real browser, as `make check-site` does: one line a fault, and
+exit code 1 where there is any.
+
+A browser is no part of the book: where none is found, one line says so and the exit code is 0.
+"""
+
+import functools
+import http.server
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+BOOK = Path(__file__).resolve().parents[2]
+BUILT = BOOK / "_build"
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+HEIGHT, WIDTHS, EQUATIONS_AT = 900, (1440, 768, 360), 1280
+ONCE = ("tex", "ids", "outputs", "images")
+LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
+TYPESET = "async () => { await window.MathJax?.startup?.promise }"
+SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
+# What a reader types, and the start of the page that must come first.
+SEARCHES = {
+    "heads": "chapters/ridge/",
+    "ridge": "chapters/ridge/",
+    "figure 4": "chapters/ridge/many_heads",
+    "Theorem 1": "chapters/ridge/convergence",
+    "errata": "chapters/back/corrections",
+}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def serve(folder: Path) -> http.server.ThreadingHTTPServer:
+    """A server of this machine's own; its address is in `server_port`."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def open_page(browser, home: str):
+    """A page that notes what goes wrong in `faults`: requests to other hosts, failed ones, and
+    errors in the console."""
+    page, faults = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT}), []
+
+    def request(asked):
+        if not asked.url.startswith((home, "data:", "blob:")):
+            faults.append(f"asks another host: {asked.url}")
+
+    def console(message):
+        if message.type in ("error", "warning"):
+            faults.append(f"console: {message.text[:120]}")
+
+    page.on("request", request)
+    page.on("console", console)
+    page.on("pageerror", lambda error: faults.append(f"script error: {str(error)[:120]}"))
+    return page, faults
+
+
+def page_faults(browser, home: str, name: str) -> list[str]:
+    """Everything wrong with one page, at each width."""
+    page, faults = open_page(browser, home)
+    page.goto(home + name)
+    page.evaluate(TYPESET)
+    page.evaluate(LOOK)
+    for check in ONCE:
+        faults += page.evaluate(f"look.{check}()")
+    page.evaluate("look.unfold()")
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.evaluate(SETTLED)
+        faults += [f"at {width} px {fault}" for fault in page.evaluate("look.sideways()")]
+    page.set_viewport_size({"width": EQUATIONS_AT, "height": HEIGHT})
+    page.evaluate(SETTLED)
+    faults += [f"at {EQUATIONS_AT} px {fault}" for fault in page.evaluate("look.cut()")]
+    page.close()
+    return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
+
+
+def search_faults(browser, home: str) -> list[str]:
+    """Searches whose first result is not the chapter that a reader wants."""
+    faults = []
+    for words, wanted in SEARCHES.items():
+        page, noted = open_page(browser, home)
+        page.goto(f"{home}search.html?q={quote(words)}")
+        links = page.locator("#search-results ul.search li a")
+        try:
+            links.first.wait_for(timeout=20_000)
+            page.wait_for_function(
+                "document.querySelector('.search-summary, #search-results p')"
+            )
+            page.wait_for_timeout(1_500)  # results come one after another, best first
+            first = links.first.get_attribute("href")
+        except Exception as error:  # a timeout is what no result looks like
+            first = f"nothing ({type(error).__name__})"
+        if not first.lstrip("./").startswith(wanted):
+            noted.append(f"finds {first} first, not {wanted}")
+        faults += [f"search for {words!r}: {fault}" for fault in noted]
+        page.close()
+    return faults
+
+
+def output_faults(folder: Path) -> list[str]:
+    """Executed notebooks with an error among their outputs: a figure that failed to draw leaves
+    the build green."""
+    faults = []
+    for path in sorted(folder.rglob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    faults.append(f"{path.stem}: cell {cell['id']}: {output['ename']}")
+    return faults
+
+
+def pages(html: Path) -> list[str]:
+    """Addresses of the pages that a reader sees, without those that only lead on."""
+    names = (path.relative_to(html) for path in sorted(html.rglob("*.html")))
+    names = [path.as_posix() for path in names if path.parts[0] not in ("_static", "_sources")]
+    onward = 'http-equiv="refresh"'
+    return [n for n in names if onward not in (html / n).read_text(encoding="utf-8").lower()]
+
+
+def site_faults(browser, html: Path) -> list[str]:
+    server = serve(html)
+    home, faults = f"http://127.0.0.1:{server.server_port}/", []
+    for name in pages(html):
+        faults += page_faults(browser, home, name)
+    faults += search_faults(browser, home)
+    server.shutdown()
+    return faults
+
+
+def main(browser: str = "", html: str = str(BUILT / "html")) -> int:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        browser = ""
+    if not browser:
+        print("check-site skipped: it needs Chromium and the package playwright")
+        return 0
+    html, start = Path(html), time.monotonic()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
+        faults = site_faults(chromium, html)
+        chromium.close()
+    faults += output_faults(html.parent / "jupyter_execute")
+    print(*faults, sep="\n", end="\n" if faults else "")
+    count, seconds = len(pages(html)), time.monotonic() - start
+    print(f"check-site: {count} pages, {len(faults)} faults, {seconds:.0f} s")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,70 @@
+// What a reader would stumble over on the page at hand. Each function returns a list of faults, one line each.
+window.look = (() => {
+  const article = document.querySelector(".bd-article") ?? document.body;
+  const seen = (text) => text.trim().replace(/\s+/g, " ").slice(0, 70);
+  const all = (selector, root = article) => [...root.querySelectorAll(selector)];
+  const name = (box) => `${box.tagName.toLowerCase()}${box.id ? `#${box.id}` : ""}.${[...box.classList].join(".")}`;
+  const scrolls = (box) => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(box).overflowX);
+
+  function unfold() {
+    for (const fold of all("details")) fold.open = true;
+    for (const fold of all(".toggle-hidden")) fold.classList.remove("toggle-hidden");
+  }
+
+  function tex() {
+    const notProse = "code, pre, script, style, svg, math, mjx-container, textarea, .MathJax_Preview";
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const faults = all("mjx-merror, [data-mjx-error]").map((box) => `TeX error: ${seen(box.textContent)}`);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      if (!/[$\\]/.test(node.data) || node.parentElement.closest(notProse)) continue;
+      faults.push(`TeX is left: ${seen(node.data.slice(Math.max(0, node.data.search(/[$\\]/) - 20)))}`);
+    }
+    return faults;
+  }
+
+  function ids() {
+    const count = new Map();
+    for (const box of document.querySelectorAll("[id]")) count.set(box.id, (count.get(box.id) ?? 0) + 1);
+    return [...count].filter(([, times]) => times > 1).map(([id, times]) => `id ${id} stands ${times} times`);
+  }
+
+  function outputs() {
+    const failed = all(".cell_output :is(.traceback, .stderr)").map((box) => `error output: ${seen(box.textContent)}`);
+    const values = all(".cell_output :is(td, .stream pre, .text_plain pre)");
+    const empty = values.filter((box) => /(^|[^\w])nan($|[^\w])/i.test(box.textContent));
+    return [...failed, ...empty.map((box) => `nan in an output: ${seen(box.textContent)}`)];
+  }
+
+  function images() {
+    return all("img").filter((box) => !box.alt.trim()).map((box) => `image without a text: ${box.getAttribute("src").slice(-40)}`);
+  }
+
+  function sideways() {
+    const room = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= room + 1) return [];
+    const held = (box) => {
+      for (let up = box.parentElement; up && up !== document.body; up = up.parentElement) if (scrolls(up)) return true;
+      return false;
+    };
+    const wide = all("*", document.body).filter((box) => box.getBoundingClientRect().right > room + 1 && !held(box));
+    const inner = wide.filter((box) => !wide.some((other) => other !== box && box.contains(other)));
+    return [`the page is ${document.documentElement.scrollWidth} px wide: ${inner.slice(0, 3).map(name).join(", ")}`];
+  }
+
+  function cut() {
+    const over = (box, inner) => Math.round(inner - box.clientWidth);
+    const said = (box) => seen((box.querySelector("mjx-assistive-mml") ?? box).textContent);
+    const faults = [];
+    for (const box of all("mjx-container")) {
+      const lost = over(box, box.querySelector("svg")?.getBoundingClientRect().width ?? box.scrollWidth);
+      const kind = box.hasAttribute("display") ? "equation" : "formula in a line";
+      if (box.clientWidth && lost > 1) faults.push(`${kind} is cut by ${lost} px: ${said(box)}`);
+    }
+    for (const box of all("div.highlight pre")) {
+      if (over(box, box.scrollWidth) > 1) faults.push(`code is cut by ${over(box, box.scrollWidth)} px: ${seen(box.textContent)}`);
+    }
+    return faults;
+  }
+
+  return { unfold, tex, ids, outputs, images, sideways, cut };
+})();

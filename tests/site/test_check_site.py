@@ -1,0 +1,76 @@
+"""The look at the built pages sees each kind of fault. Skipped where there is no browser."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+PLACE = Path(__file__).with_name("check_site.py")
+PAGE = (
+    '<link rel="icon" href="data:,"><body><div class="bd-article"><p>Sound.</p>{}</div></body>'
+)
+
+
+@pytest.fixture(scope="module")
+def check_site():
+    found = importlib.util.spec_from_file_location("check_site", PLACE)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def faults_of(check_site, tmp_path_factory):
+    """What is wrong with a page of this body."""
+    folder = tmp_path_factory.mktemp("site")
+    server = check_site.serve(folder)
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=BROWSER, args=list(check_site.FLAGS))
+
+        def look(body):
+            (folder / "page.html").write_text(PAGE.format(body), encoding="utf-8")
+            home = f"http://127.0.0.1:{server.server_port}/"
+            return check_site.page_faults(browser, home, "page.html")
+
+        yield look
+        browser.close()
+    server.shutdown()
+
+
+def test_a_sound_page_passes(faults_of):
+    assert faults_of("<pre>$x$ \\alpha</pre><img src='data:,' alt='A dot.'>") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("<p>so $x$ is</p>", "TeX is left"),
+        ("<p>so \\alpha is</p>", "TeX is left"),
+        ("<p id='a'></p><p id='a'></p>", "id a stands 2 times"),
+        ("<div class='cell_output'><table><td>nan</td></table></div>", "nan in an output"),
+        ("<div class='cell_output'><div class='traceback'>E</div></div>", "error output"),
+        ("<img src='data:,'>", "image without a text"),
+        ("<p style='width: 400px'>x</p>", "at 360 px the page"),
+        ("<details><p style='width: 400px'>x</p></details>", "at 360 px the page"),
+        (
+            "<mjx-container display style='display:block;width:9px'>long</mjx-container>",
+            "equation is cut",
+        ),
+        ("<script>console.error('no')</script>", "console: no"),
+        ("<script>nothing()</script>", "script error"),
+        ("<script>fetch('http://127.0.0.2:9/').catch(() => 0)</script>", "asks another host"),
+    ],
+)
+def test_a_fault_is_seen(faults_of, body, fault):
+    assert any(fault in line for line in faults_of(body))
+
+
+def test_a_failed_figure_is_seen(check_site, tmp_path):
+    cell = {"id": "c1", "outputs": [{"output_type": "error", "ename": "ValueError"}]}
+    (tmp_path / "heads.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    assert check_site.output_faults(tmp_path) == ["heads: cell c1: ValueError"]
