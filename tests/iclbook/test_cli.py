@@ -1,5 +1,6 @@
 """The command line as a user meets it: a process, its output, its exit code."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import pytest
 
 from iclbook.catalogue import experiments
+from iclbook.cli import main
+from iclbook.errors import require
 
 IDS = list(experiments())
 CLAIM_FIELDS = "id item chapter kind source statement direction verdict returned measured"
@@ -101,6 +104,46 @@ def test_verify_prints_where_it_was_stored_and_where_it_is_computed_now(tmp_path
     first, second = done.stdout.splitlines()
     assert first.startswith("computed on: ") and "instruction set torch" in first
     assert "agrees: 3 rows" in second and "stored on" in second
+
+
+@pytest.fixture
+def with_inputs(monkeypatch, lemma5, store):
+    """yang2024/lemma5, stored, as if it needed a file that a reader gives."""
+    from iclbook import runner
+
+    module, held = "studies.ridge.population_loss.compute", {}
+
+    def inputs(settings):
+        require("a.tsv" in held, "a.tsv is not there")
+        return dict(held)
+
+    monkeypatch.setattr(f"{module}.inputs", inputs, raising=False)
+    given = dataclasses.replace(lemma5, inputs=f"{module}:inputs", verify={})
+    monkeypatch.setattr("iclbook.cli.find", lambda wanted: given)
+    held["a.tsv"] = "1"
+    runner.run(given, "full", store, progress=False)
+    return held
+
+
+def test_verify_skips_only_what_lacks_its_inputs(with_inputs, store, monkeypatch, capsys):
+    command = ["iclbook", "verify", "yang2024/lemma5", "--store", str(store.root)]
+    monkeypatch.setattr(sys, "argv", command)
+
+    def says():
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, "".join(capsys.readouterr())
+
+    code, words = says()
+    assert code == 0 and "agrees" in words
+    held = dict(with_inputs)
+    with_inputs.clear()
+    code, words = says()
+    assert code == 0 and "skipped: a.tsv is not there" in words and words.count("\n") == 1
+    with_inputs.update(held)
+    next(store.root.rglob("full.losses.csv")).write_text("seed\n")
+    code, words = says()
+    assert code == 2 and "damaged" in words, "a damaged result is never skipped"
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,11 @@ def test_every_label_of_glue_has_a_place_in_the_settings():
     for task in glue.TASKS:
         splits = set(OF_TASK[task].tables["scores"].levels["split"])
         assert splits - {"held_out"} == glue.TASKS[task].files.keys() - {"train"}
+
+
+def test_what_is_verified_trains_nothing():
+    """No epoch: attention as it was loaded, and scores of an untrained head."""
+    found = compute.fine_tuned(dataclasses.replace(QUICK, epochs=0), ORIGINAL, Checkpoint())
+    assert found["curves"]["epoch"].tolist() == [0]
+    assert found["curves"]["training_loss"].isna().all()
+    assert found["maps"]["before"].equals(found["maps"]["after"])
