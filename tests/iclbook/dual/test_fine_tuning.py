@@ -15,6 +15,7 @@ from iclbook.dual.bert import modify
 from iclbook.dual.fine_tuning import (
     Examples,
     SentenceModel,
+    _batches,
     bucketed,
     encode,
     fine_tune,
@@ -130,6 +131,18 @@ def test_the_seed_is_used_and_nothing_else_is():
 
     assert torch.equal(end(5, 0), end(5, 1))
     assert not torch.equal(end(5, 0), end(6, 0))
+
+
+def test_order_and_dropout_each_depend_on_the_seed_and_on_the_epoch():
+    some, orders, draws = examples(), [], []
+    for seed in (5, 6):
+        batches = _batches(some, 8, range(2), seed)
+        for _ in range(2):
+            first = next(batches)
+            draws.append(torch.rand(3).tolist())  # what dropout would draw
+            orders.append([first, *(next(batches) for _ in range(6))])
+    for found in (orders, draws):
+        assert all(a != b for a, b in itertools.combinations(found, 2))
 
 
 def test_frozen_words_stay_and_the_rest_moves():
