@@ -7,7 +7,7 @@ from book import BOOK
 from claims import CLAIMS, altered, stored, verdict
 
 from iclbook.catalogue import experiments
-from iclbook.claim import VERDICTS, Claim, at_least, at_most, report
+from iclbook.claim import STATED_TOKENS, VERDICTS, Claim, at_least, at_most, report
 from iclbook.errors import InputError
 from iclbook.store import Store
 
@@ -120,3 +120,29 @@ def test_margins_are_positive_on_the_right_side():
     assert claim.margin(9.0) == 1.0 and claim.margin(2.25) == -0.5
     other = dataclasses.replace(claim, direction="at_most")
     assert other.margin(9.0) == -1.0
+
+
+# The losses that yang2024 states for a figure: it says that the training loss is the population
+# loss, and that batches of 256 are drawn; Figure 4 names the first. A deep model's population
+# loss has no closed form, so batches are all that it can be trained on.
+STATED_LOSSES = {
+    "Figure 2a": {"population", "batch"},
+    "Figure 2b": {"batch"},
+    "Figure 4": {"population"},
+    "Figure 5": {"batch"},
+}
+
+
+def test_a_claim_of_yang2024_about_training_lists_every_stated_reading():
+    of_the_paper = [
+        claim
+        for claim in CLAIMS.values()
+        if claim.item in STATED_LOSSES
+        and claim.id.startswith("yang2024/")
+        and claim.kind == "empirical"
+        and claim.source != "ours"
+    ]
+    assert len(of_the_paper) >= 10
+    for claim in of_the_paper:
+        losses = {r["loss"] for r in claim.readings if r["tokens"] == STATED_TOKENS}
+        assert losses >= STATED_LOSSES[claim.item], claim.id
