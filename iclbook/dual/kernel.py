@@ -116,7 +116,7 @@ def positive_variance(x: Tensor, y: Tensor, d_r: int, *, orthogonal: bool = Fals
     """Return Var[phi(x_i)^T phi(y_j)], shape (..., N, M): e^{2 x^T y} (e^{||x+y||^2} - 1) / d_r
     for iid w_j.
 
-    Orthogonal rows add e^{2 x^T y} c / d_r^2 for every ordered pair of rows in one block, c <=
+    Orthogonal rows add e^{2 x^T y} v / d_r^2 for every ordered pair of rows in one block, v <=
     0 as below.
     """
     require_sizes(d_r=d_r)
@@ -130,7 +130,7 @@ def positive_variance(x: Tensor, y: Tensor, d_r: int, *, orthogonal: bool = Fals
 
 
 def _orthogonal_covariance(a: Tensor, d: int) -> Tensor:
-    """Return c = E[(d/2)_K (d/2)_L / (d/2)_{K+L}] - 1 with K, L ~ Poisson(a), by the series;
+    """Return v = E[(d/2)_i (d/2)_j / (d/2)_{i+j}] - 1 with i, j ~ Poisson(a), by the series;
     shape of a.
 
     It is E[exp(w_1^T s + w_2^T s)] / e^{||s||^2} - 1 for orthogonal w_1, w_2 and ||s||^2 = 2 a.

@@ -54,7 +54,7 @@ class DualModel(_Trainable):
         return phi @ self.W.mT  # (..., M, d_v)
 
     def squared_norm(self) -> Tensor:
-        """Return ||W||_F^2, shape (...); phi times c divides it by c^2, since D follows."""
+        """Return ||W||_F^2, shape (...); phi times t divides it by t^2, since D follows."""
         return self.W.square().sum((-2, -1))
 
     def step(self, phi: Tensor, values: Tensor, alpha: float = 0.0, rate=None) -> "DualModel":
@@ -70,10 +70,10 @@ class DualModel(_Trainable):
 
 @dataclass(frozen=True)
 class KernelDualModel(_Trainable):
-    """The kernel trick: f(x) = (1 / D) sum_i c_i k(k_i, x).
+    """The kernel trick: f(x) = (1 / D) sum_i z_i k(k_i, x).
 
-    W = (1 / D) sum_i c_i phi(k_i)^T stays implicit. views: the k_i, (..., n, d); coefficients:
-    the c_i, (..., n, d_v); kernel: any (x, y) -> (..., n, m).
+    W = (1 / D) sum_i z_i phi(k_i)^T stays implicit. views: the k_i, (..., n, d); coefficients:
+    the z_i, (..., n, d_v); kernel: any (x, y) -> (..., n, m).
     """
 
     views: Tensor
@@ -100,7 +100,7 @@ class KernelDualModel(_Trainable):
         return kernel.mT @ self.coefficients / self.D[..., None, None]  # (..., M, d_v)
 
     def squared_norm(self) -> Tensor:
-        """Return ||W||_F^2 = (1 / D) sum_i c_i^T f(k_i), shape (...)."""
+        """Return ||W||_F^2 = (1 / D) sum_i z_i^T f(k_i), shape (...)."""
         return (self.coefficients * self(self.views)).sum((-2, -1)) / self.D
 
     def step(
@@ -155,8 +155,8 @@ def all_at_once(model, views: Tensor, values: Tensor) -> Iterator:
 def expected_over_orders(parts: Tensor) -> Tensor:
     """Return the mean over all orders of ||sum of the parts not yet shown||^2: (N + 1, ...).
 
-    parts: (..., N, d_v), the c_i = p_i v_i that the N steps of `one_at_a_time` add. With a =
-    sum_i ||c_i||^2, b = ||sum_i c_i||^2 and m = N - t parts missing it is
+    parts: (..., N, d_v), the u_i = p_i v_i that the N steps of `one_at_a_time` add. With a =
+    sum_i ||u_i||^2, b = ||sum_i u_i||^2 and m = N - t parts missing it is
     (m / N) a + m (m - 1) / (N (N - 1)) (b - a).
     """
     check_tokens("parts", parts)

@@ -50,12 +50,14 @@ def mean_share(outputs: Tensor) -> Tensor:
 def negatives_growth(
     gram: Tensor, kernel: Tensor, negatives: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a, b, c, scalars: E ||G_beta||_F^2 is proportional to a - 2 beta b + beta^2 c.
+    """Return a_0, a_1, a_2, scalars.
+
+    E ||G_beta||_F^2 is proportional to a_0 - 2 beta a_1 + beta^2 a_2.
 
     G_beta is the step's direction when every value loses beta times the mean value of one
     common set, the expectation over values whose coordinates are drawn independently with
     covariance gram (N, N). kernel: (N, N) over the demonstrations; negatives: bool (N,), not
-    empty. beta = 2 b / c changes nothing.
+    empty. beta = 2 a_1 / a_2 changes nothing.
     """
     share = negatives.to(gram.dtype) / negatives.sum()  # (N,)
     row = kernel.sum(-1)  # (N,)

@@ -1,8 +1,8 @@
 """What one attention layer can reach: two numbers by symmetry, linear steps and the best
 additive predictor in closed form, peers outside attention.
 
-By symmetry a trained layer comes down to score scale a and value scale c: score a x_i . x_q,
-value c y_i, own value 0.
+By symmetry a trained layer comes down to score scale a and value scale b: score a x_i . x_q,
+value b y_i, own value 0.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ FOURTH_MOMENT = {"uniform": 1 / 5, "gaussian": 1 / 3}  # of a coordinate with va
 def linear_step_loss(
     N: int, d: int, *, inputs: str = "uniform", noise: float = 0.0, centred: bool = False
 ) -> float:
-    """Return the loss of the best single linear step c sum_i y_i x_i . x_q on the linear task,
+    """Return the loss of the best single linear step b sum_i y_i x_i . x_q on the linear task,
     in closed form.
 
     sigma^2 (d - (tr E G)^2 / (tr E G^2 + noise^2 tr E G)), G = sum_i x_i x_i^T, sigma^2 = 1/3;
@@ -56,10 +56,10 @@ def additive_loss(N: int, d: int) -> float:
 
 
 def best_scale(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (c, loss), each (...): the best c in c * feature, and its mean squared error.
+    """Return (b, loss), each (...): the best b in b * feature, and its mean squared error.
     features: (..., B)."""
-    c = (features * labels).mean(-1) / features.square().mean(-1)
-    return c, (c.unsqueeze(-1) * features - labels).square().mean(-1)
+    b = (features * labels).mean(-1) / features.square().mean(-1)
+    return b, (b.unsqueeze(-1) * features - labels).square().mean(-1)
 
 
 def two_number_features(

@@ -132,15 +132,15 @@ def negatives_growth(settings, point) -> dict[str, pd.DataFrame]:
     growth, break_even = [], []
     for r in s.r:
         negatives = prompt.negatives(r)
-        a, b, c = representation.negatives_growth(h @ h.T, phi @ phi.T, negatives[0])
-        break_even.append((r, (2 * b / c).item()))
+        a_0, a_1, a_2 = representation.negatives_growth(h @ h.T, phi @ phi.T, negatives[0])
+        break_even.append((r, (2 * a_1 / a_2).item()))
         for beta in s.betas:
             targets = values_less_negatives(values, negatives, beta)[:, 0]  # (draws, N, d_v)
             changed = (targets.mT @ phi).square().sum((-2, -1))  # (draws,)
             # A ratio of means, its standard error by linearisation.
             ratio = changed.mean() / plain.mean()
             error = (changed - ratio * plain).std() / plain.mean() / s.draws**0.5
-            predicted = (a - 2 * beta * b + beta**2 * c) / a
+            predicted = (a_0 - 2 * beta * a_1 + beta**2 * a_2) / a_0
             growth.append((r, beta, ratio.item(), error.item(), predicted.item()))
     columns = ["r", "beta", "measured", "standard_error", "predicted"]
     return {

@@ -228,7 +228,7 @@ def _condition(settings, point, count: int, generator: torch.Generator):
 
 def two_numbers(settings, point) -> dict[str, pd.DataFrame]:
     """For each family of weights and each sign of the score scale a: the loss at the best a and
-    value scale c on these prompts. Linear weights have no a."""
+    value scale b on these prompts. Linear weights have no a."""
     s = settings
     tokens, labels = _condition(s, point, s.prompts, generators(point["seed"])["test"])
     known = [(r, beta) for r in s.r if r <= point["N"] for beta in s.betas]

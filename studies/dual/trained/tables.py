@@ -178,7 +178,7 @@ def optima(optimum, task: str, **condition) -> pd.DataFrame:
 def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     """Trained loss over the best of two numbers of the same sign, for plain, regularised and
     negative settings: family, setting, sign, loss, optimum, ratio; losses are means over seeds.
-    a_ratio, c_ratio: the same of the score scale and the value scale.
+    a_ratio, b_ratio: the same of the score scale and the value scale.
 
     Regularisation has plain's optimum, since the query's own value is 0 there.
     """
@@ -194,7 +194,7 @@ def two_number_ratios(result, optimum, task: str) -> pd.DataFrame:
     return both[["family", "setting", "sign", "loss", "optimum"]].assign(
         ratio=both["loss"] / both["optimum"],
         a_ratio=both["score_scale"] / both["score_scale_best"],
-        c_ratio=both["value_scale"] / both["value_scale_best"],
+        b_ratio=both["value_scale"] / both["value_scale_best"],
     )
 
 

@@ -217,7 +217,7 @@ def test_two_numbers_are_compared_sign_by_sign(changes, verdict):
         assert len(ratios) == 8
         assert set(ratios["family"]) == {"plain", "regularised", "negative"}
         # The same losses with other parameters: trained scales 0.9 and -1.6 over 1, 2 over 2.
-        by_side = ratios.groupby("sign")[["a_ratio", "c_ratio"]].agg(["min", "max"])
+        by_side = ratios.groupby("sign")[["a_ratio", "b_ratio"]].agg(["min", "max"])
         assert by_side.loc["+"].tolist() == pytest.approx([0.9, 0.9, 1.0, 1.0])
         assert by_side.loc["-"].tolist() == pytest.approx([-1.6, -1.6, 1.0, 1.0])
 
