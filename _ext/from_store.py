@@ -4,13 +4,14 @@ task, and what each result cost. A page that holds a marker gets the table in it
 
 import functools
 
-from iclbook.card import badge
+from iclbook.card import anchor, badge
 from iclbook.catalogue import experiments, find
 from iclbook.claim import all_claims
 from iclbook.machine import described, in_words
 from iclbook.store import Store, duration
 from studies.dual.trained.tables import FAMILIES, conditions, gains, improves
 
+JOIN = "&nbsp;"
 THRESHOLD = 0.01  # the gain that the claims of Part II ask for
 # What was trained, by experiment, in the words of a reader. Conditions add themselves.
 TRAINED = {
@@ -53,30 +54,33 @@ def percent(share: float) -> str:
 
 def gain(result, family: str) -> str:
     """The setting of a family whose interval starts highest, with its gain; how many settings
-    surely gain and surely lose, and what the worst of these loses. "–" where the family was not
+    surely gain and surely lose, and the largest sure loss. "–" where the family was not
     trained. Intervals hold for all settings of the family together."""
     if not result.settings.grid().get(family):
         return "–"
     found = gains(result, (family,), simultaneous=True)
-    best, worst = found.loc[found["low"].idxmax()], found.loc[found["high"].idxmin()]
-    losing = f"; {worst['setting']}: {percent(worst['mean'])} %" if worst["high"] < 0 else ""
-    better, worse = (found["low"] > 0).sum(), (found["high"] < 0).sum()
+    best, losing = found.loc[found["low"].idxmax()], found[found["high"] < 0]
     verdict, mean = improves(result, (family,), THRESHOLD).verdict, percent(best["mean"])
+    count = f"{len(found)} tried, ↑{JOIN}{(found['low'] > 0).sum()}, ↓{JOIN}{len(losing)}"
+    if len(losing):
+        worst = losing.loc[losing["mean"].idxmin()]
+        count += f"<br>{worst['setting']}: {percent(worst['mean'])}{JOIN}%"
+    interval = f"{percent(best['low'])} to {percent(best['high'])}"
     return (
-        f"{badge(verdict, f'{mean} %')} "
-        f"{percent(best['low'])} to {percent(best['high'])}<br>{best['setting']}<br>"
-        f'<span class="claim-kind">{len(found)} tried, ↑ {better}, ↓ {worse}{losing}</span>'
-    )
+        f"{badge(verdict, f'{mean} %')}<br>{interval}<br>"
+        f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
+    ).replace(" = ", f"{JOIN}={JOIN}")
 
 
 def claim_links(experiment_id: str) -> str:
-    """The claims that judge what is gained in an experiment, each a badge."""
+    """The claims that judge what is gained in an experiment, each a badge that leads to its
+    card on the scorecard, which stands in the same folder."""
     claims = [
-        claim.id
+        badge(claim.verdict, tag="a", href=f"scorecard.html#{anchor(claim.id)}", title=claim.id)
         for claim in all_claims().values()
         if claim.check in ("improvement", "pair") and experiment_id in claim.experiments
     ]
-    return "<br>".join(f"{{verdict}}`{name}`" for name in claims) or "–"
+    return "<br>".join(claims) or "–"
 
 
 def modifications() -> str:
@@ -135,8 +139,8 @@ def costs() -> str:
         machines = dict.fromkeys(letters[machine_in_words(m)] for m in meta["machines"])
         row = [
             f"`{experiment.id}`",
-            f"{{doc}}`../{experiment.chapter}`",
-            duration(meta["wall_seconds"]),
+            f"{{doc}}`{experiment.chapter} <../{experiment.chapter}>`",
+            duration(meta["wall_seconds"]).replace(" ", JOIN),
             meta["created"][:10],
             f"{held / 1000:,.0f}",
             seeds_in_words(meta["seeds"]),
