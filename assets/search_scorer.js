@@ -19,3 +19,34 @@ var Scorer = {
   term: 5,
   partialTerm: 2,
 };
+
+// What a result shows is read by people: no TeX, no table of contents, no code, and not its own title once more.
+const LETTERS = {
+  alpha: "α", beta: "β", gamma: "γ", Gamma: "Γ", delta: "δ", Delta: "Δ", epsilon: "ϵ", varepsilon: "ε", zeta: "ζ", eta: "η",
+  theta: "θ", kappa: "κ", lambda: "λ", mu: "μ", nu: "ν", xi: "ξ", pi: "π", rho: "ρ", sigma: "σ", Sigma: "Σ", tau: "τ",
+  phi: "φ", omega: "ω", le: "≤", ge: "≥", ne: "≠", ll: "≪", approx: "≈", sim: "∼", in: "∈", to: "→", cdot: "·", times: "×",
+  pm: "±", sum: "∑", sqrt: "√", infty: "∞", top: "ᵀ", star: "*", dots: "…", ldots: "…", lVert: "‖", rVert: "‖", ell: "ℓ",
+};
+const plain = (tex) =>
+  tex
+    .replace(/\\[()[\],;:! ]/g, " ")
+    .replace(/\\([a-zA-Z]+)/g, (_, name) => LETTERS[name] ?? "")
+    .replace(/[\\{}^_$&]/g, "")
+    .replace(/\s+/g, " ");
+const toText = Search.htmlToText;
+const takeIndex = Search.setIndex;
+
+Search.htmlToText = (html, anchor) => {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  const all = (selector) => page.querySelectorAll(selector);
+  for (const box of all("#jb-print-docs-body, .bd-header-article, nav, h1, .cell_input, summary, div.math")) box.remove();
+  for (const box of all(".math")) box.textContent = plain(box.textContent);
+  const text = (of) => toText(page.documentElement.outerHTML, of).replace(/\s+/g, " ").trim();
+  return text(anchor) || text(null) || " "; // an index entry's anchor holds nothing; Sphinx stumbles over no text
+};
+
+Search.setIndex = (index) => {
+  index.titles = index.titles.map(plain);
+  index.alltitles = Object.fromEntries(Object.entries(index.alltitles).map(([title, places]) => [plain(title), places]));
+  takeIndex(index);
+};

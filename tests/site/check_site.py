@@ -21,13 +21,13 @@ ONCE = ("tex", "ids", "outputs", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
-# What a reader types, and the start of the page that must come first.
+# What a reader types, and the start of the page that must come first; no excerpt may hold TeX.
 SEARCHES = {
     "heads": "chapters/ridge/",
     "ridge": "chapters/ridge/",
     "figure 4": "chapters/ridge/many_heads",
     "Theorem 1": "chapters/ridge/convergence",
-    "errata": "chapters/back/corrections",
+    "errata": "chapters/back/errata",
 }
 
 
@@ -97,6 +97,8 @@ def search_faults(browser, home: str) -> list[str]:
             )
             page.wait_for_timeout(1_500)  # results come one after another, best first
             first = links.first.get_attribute("href")
+            shown = page.locator("#search-results").inner_text()
+            noted += [f"shows TeX: {line[:80]}" for line in shown.splitlines() if "\\" in line]
         except Exception as error:  # a timeout is what no result looks like
             first = f"nothing ({type(error).__name__})"
         if not first.lstrip("./").startswith(wanted):

@@ -1,0 +1,176 @@
+"""Tables written from the store while the book is built: what each modification gains on each
+task, and what each result cost. A page that holds a marker gets the table in its place.
+"""
+
+import functools
+
+from iclbook.card import anchor, badge
+from iclbook.catalogue import experiments, find
+from iclbook.claim import all_claims
+from iclbook.machine import described, in_words
+from iclbook.store import Store, duration
+from studies.dual.trained.tables import FAMILIES, conditions, gains, improves
+
+JOIN = "&nbsp;"
+THRESHOLD = 0.01  # the gain that the claims of Part II ask for
+# What was trained, by experiment, in the words of a reader. Conditions add themselves.
+TRAINED = {
+    "ren2024/fig3-trained": "linear",
+    "ren2024/long-trained": "linear, three times the steps",
+    "ren2024/preferred-trained": "linear, all prompts share a part",
+    "ren2024/trigonometric-trained": "trigonometric",
+    "ren2024/exponential-trained": "exponential",
+    "ren2024/longer-prompts": "",
+    "ren2024/inputs-and-noise": "",
+    "ren2024/transformer-trained": "linear, one Transformer layer",
+    "ren2024/two-layers-trained": "linear, two attention layers",
+}
+TASKS = ("linear", "trigonometric", "exponential")
+read = functools.cache(lambda experiment_id: Store().read(find(experiment_id)))
+
+
+def under_conditions() -> dict:
+    """{(experiment, task in words): its result}, a row of the table each."""
+    rows = {}
+    for name, words in TRAINED.items():
+        result = read(name)
+        parts = conditions(result).items()
+        for key, part in sorted(parts, key=lambda item: [*map(TASKS.index, item[0][:1])]):
+            task = words
+            if key:
+                given, inputs, noise = key
+                extra = [f"N = {result.settings.N}"] * (result.settings.N != 15)
+                extra += ["Gaussian inputs"] * (inputs == "gaussian")
+                extra += [f"noise {noise:g}"] * (noise > 0)
+                task = ", ".join([given, *extra])
+            rows[name, task] = part
+    return rows
+
+
+def percent(share: float) -> str:
+    """A share in percent, with a true minus and no negative zero."""
+    return f"{round(100 * share, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def gain(result, family: str) -> str:
+    """The setting of a family whose interval starts highest, with its gain; how many settings
+    surely gain and surely lose, and the largest sure loss. "–" where the family was not
+    trained. Intervals hold for all settings of the family together."""
+    if not result.settings.grid().get(family):
+        return "–"
+    found = gains(result, (family,), simultaneous=True)
+    best, losing = found.loc[found["low"].idxmax()], found[found["high"] < 0]
+    verdict, mean = improves(result, (family,), THRESHOLD).verdict, percent(best["mean"])
+    count = f"{len(found)} tried, ↑{JOIN}{(found['low'] > 0).sum()}, ↓{JOIN}{len(losing)}"
+    if len(losing):
+        worst = losing.loc[losing["mean"].idxmin()]
+        count += f"<br>{worst['setting']}: {percent(worst['mean'])}{JOIN}%"
+    interval = f"{percent(best['low'])} to {percent(best['high'])}"
+    return (
+        f"{badge(verdict, f'{mean} %')}<br>{interval}<br>"
+        f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
+    ).replace(" = ", f"{JOIN}={JOIN}")
+
+
+def claim_links(experiment_id: str) -> str:
+    """The claims that judge what is gained in an experiment, each a badge that leads to its
+    card on the scorecard, which stands in the same folder."""
+    claims = [
+        badge(claim.verdict, tag="a", href=f"scorecard.html#{anchor(claim.id)}", title=claim.id)
+        for claim in all_claims().values()
+        if claim.check in ("improvement", "pair") and experiment_id in claim.experiments
+    ]
+    return "<br>".join(claims) or "–"
+
+
+def modifications() -> str:
+    """A row a task: gains of each family, and the claims that judge them."""
+    head = ["task", *FAMILIES, "seeds", "claims"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for (name, task), result in under_conditions().items():
+        cells = [gain(result, family) for family in FAMILIES]
+        row = [task, *cells, str(len(result.settings.seeds)), claim_links(name)]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def size_of(experiment) -> int:
+    """Bytes of an experiment's stored tables and of the JSON beside them."""
+    store = Store()
+    files = [store.file(experiment, "full", table) for table in experiment.tables]
+    return sum(file.stat().st_size for file in [*files, store.file(experiment, "full")])
+
+
+def seeds_in_words(seeds: list[int]) -> str:
+    """Seeds in increasing order, neighbours joined: 0-4, 1000-1014."""
+    runs = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]}–{run[-1]}" if run[1:] else str(run[0]) for run in runs)
+
+
+def machine_letters() -> dict[str, str]:
+    """{a machine in words: its letter}, in the order in which results name them."""
+    letters = {}
+    for experiment in experiments().values():
+        for machine in Store().meta(experiment, "full")["machines"]:
+            letters.setdefault(machine_in_words(machine), chr(ord("A") + len(letters)))
+    return letters
+
+
+def machine_in_words(machine: dict) -> str:
+    """A stored machine, and whether its processor was recorded."""
+    if machine["processor"] == "unknown":
+        return f"processor not recorded, {in_words(machine)}"
+    return described(machine)
+
+
+def costs() -> str:
+    """A row an experiment, from the JSON beside its tables, and a last row with the sums."""
+    head = ["experiment", "chapter", "time", "computed on", "kB", "seeds", "machine"]
+    lines = [f"| {' | '.join(head)} |", "|---|---|--:|---|--:|---|---|"]
+    seconds, size, letters = 0.0, 0, machine_letters()
+    for experiment in experiments().values():
+        meta, held = Store().meta(experiment, "full"), size_of(experiment)
+        seconds, size = seconds + meta["wall_seconds"], size + held
+        machines = dict.fromkeys(letters[machine_in_words(m)] for m in meta["machines"])
+        row = [
+            f"`{experiment.id}`",
+            f"{{doc}}`{experiment.chapter} <../{experiment.chapter}>`",
+            duration(meta["wall_seconds"]).replace(" ", JOIN),
+            meta["created"][:10],
+            f"{held / 1000:,.0f}",
+            seeds_in_words(meta["seeds"]),
+            ", ".join(machines),
+        ]
+        lines.append(f"| {' | '.join(row)} |")
+    total = [f"**all {len(experiments())}**", "", duration(seconds), "", f"{size / 1000:,.0f}"]
+    lines.append(f"| {' | '.join(total)} | | |")
+    return "\n".join(lines)
+
+
+def machines() -> str:
+    """The machines behind the letters of `costs`."""
+    return "\n".join(f"* **{letter}**: {words}" for words, letter in machine_letters().items())
+
+
+MARKERS = {
+    "<!-- gains of modifications -->": modifications,
+    "<!-- every result's cost -->": costs,
+    "<!-- machines -->": machines,
+}
+
+
+def fill_markers(app, docname, source):
+    """Replace the marker lines of a page (event source-read)."""
+    for marker, text in MARKERS.items():
+        if marker in source[0]:
+            source[0] = source[0].replace(marker, text())
+
+
+def setup(app):
+    app.connect("source-read", fill_markers)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
