@@ -16,7 +16,7 @@ from docutils import nodes
 from scorecard import PAGE, ledger
 from sphinx.util.docutils import SphinxRole
 
-from iclbook.card import anchor, badge, number
+from iclbook.card import anchor, badge, number, telling_digits
 from iclbook.catalogue import find
 from iclbook.errors import require
 from iclbook.store import Store
@@ -37,11 +37,13 @@ def row_of(claim_id: str) -> dict:
 def verdict(text: str, page: str) -> str:
     """The badge of a claim with its number, a link to its card on the scorecard `page`."""
     row = row_of(text)
-    words = row["verdict"]
-    if row["measured"] is not None:
-        words += f": {number(row['measured'])}"
-        if row["threshold"] is not None:
-            words += f" ({row['direction'].replace('_', ' ')} {number(row['threshold'])})"
+    words, value, threshold = row["verdict"], row["measured"], row["threshold"]
+    if value is not None and threshold is not None:
+        digits = telling_digits(value, threshold)
+        side = f"{row['direction'].replace('_', ' ')} {number(threshold, digits)}"
+        words += f": {number(value, digits)} ({side})"
+    elif value is not None:
+        words += f": {number(value)}"
     address = f"{page}#{anchor(text)}"
     return badge(row["verdict"], words, tag="a", href=address, title=f"claim {text}")
 

@@ -42,7 +42,8 @@ Search.htmlToText = (html, anchor) => {
   for (const box of all("#jb-print-docs-body, .bd-header-article, nav, h1, .cell_input, summary, div.math")) box.remove();
   for (const box of all(".math")) box.textContent = plain(box.textContent);
   const text = (of) => toText(page.documentElement.outerHTML, of).replace(/\s+/g, " ").trim();
-  return text(anchor) || text(null) || " "; // an index entry's anchor holds nothing; Sphinx stumbles over no text
+  const part = anchor && page.querySelector(`[role="main"] ${anchor}`) ? text(anchor) : "";
+  return part || text(null) || " "; // an index entry's anchor holds nothing; Sphinx stumbles over no text
 };
 
 Search.setIndex = (index) => {

@@ -82,6 +82,12 @@ def number(value: float, digits: int = 3) -> str:
     return f"{times}10<sup>{power}</sup>" if power else mantissa
 
 
+def telling_digits(measured: float, threshold: float) -> int:
+    """How many significant digits tell two numbers apart, at least 3."""
+    apart = (n for n in range(3, 13) if f"{measured:.{n}g}" != f"{threshold:.{n}g}")
+    return next(apart, 3)
+
+
 def _sentence(text: str) -> str:
     return f"{text.rstrip('.')}." if text else ""
 
@@ -93,8 +99,7 @@ def _measure(row: dict) -> str:
         return "nothing measured"
     if threshold is None:
         return f"measured <b>{number(measured)}</b>"
-    apart = (n for n in range(3, 13) if f"{measured:.{n}g}" != f"{threshold:.{n}g}")
-    digits = next(apart, 3)
+    digits = telling_digits(measured, threshold)
     wanted = f"{row['direction'].replace('_', ' ')} {number(threshold, digits)} is wanted"
     text = f"<p>measured <b>{number(measured, digits)}</b>; {wanted}</p>"
     bar, scale = _bar(measured, threshold, row["direction"] == "at_least")

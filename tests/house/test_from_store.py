@@ -69,6 +69,11 @@ def test_a_verdict_shows_the_recorded_one_with_the_measured_number(from_ledger):
     assert 'href="scorecard.html#claim-yang2024-lemma5-constant"' in shown
 
 
+def test_a_number_near_its_threshold_is_told_apart_from_it(from_ledger):
+    shown = from_ledger.verdict("yang2024/fig3-transformer-errs-less", "scorecard.html")
+    assert re.search(r"reproduced: 0\.9999\d* \(at most 1\)", shown)
+
+
 def test_a_claim_without_a_number_shows_its_verdict_alone(from_ledger):
     shown = from_ledger.verdict("ren2024/thm32-paper-statement", "scorecard.html")
     assert shown.endswith("</span> untestable</a>")
@@ -167,6 +172,22 @@ def test_tasks_are_told_apart(modifications):
     tasks = [row[0] for row in table_of(modifications)]
     assert len(tasks) == len(set(tasks)) and "exponential, Gaussian inputs" in tasks
     assert all(len(row) == 6 for row in table_of(modifications))
+
+
+def test_the_answer_above_the_table_is_the_tables(modifications):
+    """Negative samples always gain; augmentation by much on the exponential task only;
+    regularisation in two rows only."""
+    helped = {"regularised": set(), "augmented": set()}
+    for task, regularised, augmented, negative, *_ in table_of(modifications):
+        gain = {"regularised": regularised, "augmented": augmented}
+        for family, cell in gain.items():
+            mean = re.search(r"([−\d.]+) %", cell)
+            if mean and "verdict-reproduced" in cell and float(mean[1]) > 2.5:
+                helped[family].add(task)
+        assert negative == "–" or re.search(r"<br>(\d[\d.]*) to", negative), task
+    assert all(task.startswith("exponential") for task in helped["augmented"])
+    wanted = {"linear, all prompts share a part", "linear, two attention layers"}
+    assert len(helped["augmented"]) == 4 and helped["regularised"] == wanted
 
 
 # --- the status

@@ -17,6 +17,7 @@ BOOK = Path(__file__).resolve().parents[2]
 BUILT = BOOK / "_build"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 HEIGHT, WIDTHS, EQUATIONS_AT = 900, (1440, 768, 360), 1280
+PAPER = 680  # A4 with margins of 15 mm, in CSS pixels
 ONCE = ("tex", "ids", "outputs", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
@@ -79,6 +80,11 @@ def page_faults(browser, home: str, name: str) -> list[str]:
     page.set_viewport_size({"width": EQUATIONS_AT, "height": HEIGHT})
     page.evaluate(SETTLED)
     faults += [f"at {EQUATIONS_AT} px {fault}" for fault in page.evaluate("look.cut()")]
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": HEIGHT})
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.evaluate(SETTLED)
+    faults += page.evaluate("look.paper()")
     page.close()
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 

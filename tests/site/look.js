@@ -66,5 +66,17 @@ window.look = (() => {
     return faults;
   }
 
-  return { unfold, tex, ids, outputs, images, sideways, cut };
+  // For a page that is laid out for paper: nothing pale, nothing cut.
+  function paper() {
+    const light = (colour) => colour.match(/[\d.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 765;
+    const texts = all("p, li, td, dt, h2, pre, pre span, mjx-container").filter((box) => box.textContent.trim() && box.getClientRects().length);
+    const pale = texts.filter((box) => light(getComputedStyle(box).color) > 0.6);
+    const long = all("pre").filter((box) => box.clientWidth && box.scrollWidth > box.clientWidth + 1);
+    return [
+      ...pale.slice(0, 3).map((box) => `on paper ${name(box)} is pale: ${seen(box.textContent)}`),
+      ...long.map((box) => `on paper code is cut: ${seen(box.textContent)}`),
+    ];
+  }
+
+  return { unfold, tex, ids, outputs, images, sideways, cut, paper };
 })();

@@ -61,6 +61,8 @@ def test_a_sound_page_passes(faults_of):
             "<mjx-container display style='display:block;width:9px'>long</mjx-container>",
             "equation is cut",
         ),
+        ("<p style='color: #ccc'>x</p>", "on paper p. is pale"),
+        ("<pre style='overflow: auto'>" + 200 * "x" + "</pre>", "on paper code is cut"),
         ("<script>console.error('no')</script>", "console: no"),
         ("<script>nothing()</script>", "script error"),
         ("<script>fetch('http://127.0.0.2:9/').catch(() => 0)</script>", "asks another host"),
