@@ -315,7 +315,7 @@ window.hand = (() => {
     root.classList.add("hand-live");
     const lay = () => {
       const now = Math.floor(room.clientWidth);
-      if (!now || now === width) return;
+      if (now < 220 || now === width) return; // narrower only while the page is being laid out
       width = now;
       draw();
     };
