@@ -103,7 +103,7 @@
           curve(area, counts.map((count, i) => [count, errors[i]]), "hand-a"),
           counts.map((count, i) => dot(area.X(count), area.Y(errors[i]), i === state.features ? 5.5 : 3, "hand-mark hand-a")),
           text(area.x + 8, area.y + area.height - 24, "● this draw", "hand-word hand-a"),
-          text(area.x + 8, area.y + area.height - 8, "- - first order", "hand-word"),
+          predicted.length > 1 && text(area.x + 8, area.y + area.height - 8, "- - first order", "hand-word"),
         );
         return { height: y + area.height + 38, parts };
       },

@@ -42,7 +42,7 @@
         });
         const total = sum(scores.map((score) => Math.exp(score)));
         const smooth = range(81).map((i) => low - reach + ((high - low + 2 * reach) * i) / 80).map((x) => [x, Math.exp(x) / total]);
-        const order = range(own + 1).sort((i, j) => scores[i] - scores[j]);
+        const order = [...range(own).sort((i, j) => scores[i] - scores[j]), own]; // the own key on top
         const parts = [
           area.parts,
           line(area.x, area.Y(0), area.x + area.width, area.Y(0), "hand-axis"),

@@ -137,13 +137,13 @@ def test_signed_weights(script, alpha, beta, r):
 
 
 def test_shuffled_orders_are_permutations_and_differ(script):
-    code = "((random) => hand.range(50).map(() => hand.shuffled(10, random)))(hand.randoms(7))"
+    code = "((random) => hand.range(500).map(() => hand.shuffled(10, random)))(hand.randoms(7))"
     orders = script("dual", code)
     assert (np.sort(orders, axis=1) == np.arange(10)).all()
-    assert len(np.unique(orders, axis=0)) > 45
+    assert len(np.unique(orders, axis=0)) > 450
     # Every place is as likely for every number: chi-square of 9 x 9 degrees of freedom.
     counts = np.stack([(orders == i).sum(axis=0) for i in range(10)])
-    assert np.square(counts - 5).sum() / 5 < 140
+    assert np.square(counts - 50).sum() / 50 < 140
 
 
 @pytest.mark.parametrize(
