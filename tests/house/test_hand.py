@@ -133,7 +133,7 @@ def test_the_rates_are_the_stored_runs():
     kinds = {"Adam": ("adam", "population"), "Adam on batches": ("adam", "batch")}
     for cell in cells:
         kind = (*kinds.get(cell["panel"], ("gd", "population")), cell["H"], cell["rate"])
-        same = (stored[["optimizer", "loss", "H", "rate"]] == kind).all(axis=1)
+        same = (stored[["optimizer", "loss", "H", "rate"]] == list(kind)).all(axis=1)
         run = stored[same].sort_values("step")
         assert run["step"].tolist() == cell["steps"]
         losses = np.array([np.inf if x is None else x for x in cell["losses"]])
