@@ -277,7 +277,7 @@ window.hand = (() => {
       picture.replaceChildren(...parts.flat(Infinity).filter((part) => part));
       for (const control of figure.controls) control.show?.();
       const words = figure.say(state);
-      if (!state.playing) spoken.textContent = words;
+      spoken.textContent = words;
       clearTimeout(waiting);
       waiting = setTimeout(() => {
         if (heard.textContent !== words && root.dataset.moved) heard.textContent = words;
@@ -315,7 +315,7 @@ window.hand = (() => {
     root.classList.add("hand-live");
     const lay = () => {
       const now = Math.floor(room.clientWidth);
-      if (!now || now === width) return;
+      if (now < 220 || now === width) return; // narrower only while the page is being laid out
       width = now;
       draw();
     };

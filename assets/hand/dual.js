@@ -91,9 +91,9 @@
           curve(plane, walked, "hand-a"),
           walked.map(([a, b]) => dot(plane.X(a), plane.Y(b), 3, "hand-mark hand-a")),
           svg("path", { d: `M${end[0] - 7},${end[1]}h14M${end[0]},${end[1] - 7}v14`, class: "hand-line hand-b hand-thick" }),
+          dot(plane.X(points[t][0]), plane.Y(points[t][1]), 5.5, "hand-mark hand-a"),
           text(end[0] + (end[0] > half / 2 ? -9 : 9), end[1] - 9, "attention", "hand-word hand-b", { "text-anchor": end[0] > half / 2 ? "end" : "start" }),
           text(plane.X(points[0][0]), plane.Y(points[0][1]) + 17, "W₀ φ(q)", "hand-word", { "text-anchor": "middle" }),
-          dot(plane.X(points[t][0]), plane.Y(points[t][1]), 5.5, "hand-mark hand-a"),
         );
         const y = narrow ? 230 + 190 + 84 : 230;
         const curves = [errors(points), ...state.past.map((past) => errors(path(past)))];

@@ -90,12 +90,12 @@
         const y = narrow ? 44 + side + 66 : 44;
         const x = narrow ? 50 : 18 + 2 * side + gap + 66;
         const low = 10 ** Math.floor(Math.log10(Math.min(...errors, spread / 32)));
-        const high = 10 ** Math.ceil(Math.log10(Math.max(...errors, spread / 2)));
+        const high = Math.min(1, 10 ** Math.ceil(Math.log10(Math.max(...errors, spread / 2)))); // no weight is off by more
         const area = panel({
           x, y, width: width - x - 14, height: narrow ? 190 : side, xs: [counts[0], counts.at(-1)], ys: [low, high], logx: true, logy: true,
           xticks: [4, 32, 256], title: "Error of the weights", ylabel: "root mean square", xlabel: "features dᵣ",
         });
-        const predicted = counts.map((count) => [count, spread / Math.sqrt(count)]);
+        const predicted = counts.map((count) => [count, spread / Math.sqrt(count)]).filter(([, error]) => error <= high);
         parts.push(
           area.parts,
           line(area.X(counts[state.features]), y, area.X(counts[state.features]), y + area.height, "hand-rule"),
@@ -103,7 +103,7 @@
           curve(area, counts.map((count, i) => [count, errors[i]]), "hand-a"),
           counts.map((count, i) => dot(area.X(count), area.Y(errors[i]), i === state.features ? 5.5 : 3, "hand-mark hand-a")),
           text(area.x + 8, area.y + area.height - 24, "● this draw", "hand-word hand-a"),
-          text(area.x + 8, area.y + area.height - 8, "- - first order", "hand-word"),
+          predicted.length > 1 && text(area.x + 8, area.y + area.height - 8, "- - first order", "hand-word"),
         );
         return { height: y + area.height + 38, parts };
       },
@@ -113,7 +113,7 @@
         const lost = wanted.map((row, i) => sum(row.map((value, j) => Math.abs(value - maps[state.features][i][j]))) / 2);
         return (
           `Mean ‖q + k‖² = ${number(10 ** state.size, 2)}, ${count} features: root mean square error ${number(errors[state.features])}, ` +
-          `${number(spread / Math.sqrt(count))} by the first-order formula. Of each row's weight ${number(100 * (sum(lost) / lost.length), 2)} % is misplaced on average, ` +
+          `${spread / Math.sqrt(count) > 1 ? "where the first-order formula, above 1, says nothing" : `${number(spread / Math.sqrt(count))} by the first-order formula`}. Of each row's weight ${number(100 * (sum(lost) / lost.length), 2)} % is misplaced on average, ` +
           `${number(100 * Math.max(...lost), 2)} % in the worst row.`
         );
       },

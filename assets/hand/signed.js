@@ -42,7 +42,7 @@
         });
         const total = sum(scores.map((score) => Math.exp(score)));
         const smooth = range(81).map((i) => low - reach + ((high - low + 2 * reach) * i) / 80).map((x) => [x, Math.exp(x) / total]);
-        const order = range(own + 1).sort((i, j) => scores[i] - scores[j]);
+        const order = [...range(own).sort((i, j) => scores[i] - scores[j]), own]; // the own key on top
         const parts = [
           area.parts,
           line(area.x, area.Y(0), area.x + area.width, area.Y(0), "hand-axis"),
@@ -55,13 +55,16 @@
             svg("line", { x1: x, y1: before, x2: x, y2: after, class: `hand-stem ${kind}` }),
             dot(x, before, 4.5, "hand-open"),
             i === own
-              ? svg("rect", { x: x - 5, y: after - 5, width: 10, height: 10, class: `hand-mark ${kind}` })
+              ? svg("rect", { x: x - 6, y: after - 6, width: 12, height: 12, class: `hand-mark ${kind}` })
               : dot(x, after, 5, `hand-mark ${kind}`),
           );
         }
-        const key = [["○ softmax, - - exp(q · k) / D", ""], ["● signed, positive", "hand-a"], ["● signed, negative", "hand-b"], ["■ the query's own", ""]];
-        parts.push(key.map(([words, kind], i) => text(area.x + 12, area.y + 14 + 17 * i, words, `hand-word ${kind}`)));
-        return { height: 46 + tall + 38, parts };
+        const key = [["○ softmax weight", ""], ["● signed, positive", "hand-a"], ["● signed, negative", "hand-b"], ["■ the query's own", ""]];
+        const foot = 46 + tall + 54;
+        const wide = width < 560 ? (width - 10) / 2 : (width - 56) / 4;
+        const place = (i) => (width < 560 ? [6 + wide * (i % 2), foot + 18 * Math.floor(i / 2)] : [area.x + wide * i, foot]);
+        parts.push(key.map(([words, kind], i) => text(...place(i), words, `hand-word ${kind}`)));
+        return { height: foot + (width < 560 ? 28 : 12), parts };
       },
       say(state) {
         const { weights, changed, shown } = signed(scaled(state), state.alpha, state.beta, state.r);

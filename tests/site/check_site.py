@@ -89,6 +89,95 @@ def page_faults(browser, home: str, name: str) -> list[str]:
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 
 
+# What a control shows of its state, and what the figure shows.
+SEEN = """(stage) => [...stage.querySelectorAll("svg, .hand-say")].map((box) => box.innerHTML)
+    .join("") + [...stage.querySelectorAll("button")].map((box) => box.ariaPressed).join("")"""
+
+
+def hand_still_faults(browser, address: str) -> list[str]:
+    """A figure that a reader moves shows its still picture without scripts, and on paper."""
+    faults = []
+    for scripts, media in ((False, "screen"), (True, "print")):
+        page = browser.new_page(java_script_enabled=scripts)
+        page.goto(address)
+        page.emulate_media(media=media)
+        for still in page.locator(".hand-still").all():
+            box = still.bounding_box()
+            if not still.is_visible() or box["height"] < 50 or not still.get_attribute("alt"):
+                faults.append(f"scripts {scripts}, {media}: a still picture is not seen")
+        if page.locator(".hand-stage:visible").count():
+            faults.append(f"scripts {scripts}, {media}: a stage is seen, not its still picture")
+        page.close()
+    return faults
+
+
+def moves(stage, act) -> bool:
+    """Whether an act changes what a stage shows."""
+    before = stage.evaluate(SEEN)
+    act()
+    stage.page.wait_for_timeout(60)
+    return stage.evaluate(SEEN) != before
+
+
+# Which control of a figure is tried, and the keys of which one must move it.
+TRIED = {
+    "input[type=range]": ("End", "ArrowLeft"),
+    ".hand-controls > button": ("Space",),
+    ".hand-choice label:last-child input": ("ArrowRight",),
+    "tr:first-child td:nth-child(2) button": ("ArrowDown",),
+}
+
+
+def control_faults(stage, control, keys: tuple, touch: bool) -> list[str]:
+    """A control that does not answer to the mouse or a finger, or to the keyboard."""
+    words = control.evaluate("(box) => box.name || box.ariaLabel || box.textContent")
+    tap, pointer = (control.tap, "a finger") if touch else (control.click, "the mouse")
+    slides, faults = control.get_attribute("type") == "range", []
+
+    def rest():
+        for slider in [control] if slides else stage.locator("input[type=range]").all():
+            slider.press("Home")
+
+    rest()
+    if slides:
+        box = control.bounding_box()
+        place = {"x": 0.7 * box["width"], "y": box["height"] / 2}
+        pointed = moves(stage, lambda: tap(position=place))
+    else:
+        pointed = moves(stage, tap)
+    rest()
+    keyed = any(moves(stage, lambda key=key: control.press(key)) for key in keys)
+    if slides and not control.get_attribute("aria-valuetext"):
+        faults.append(f"{words}: no aria-valuetext")
+    faults += [] if pointed else [f"{words}: no answer to {pointer}"]
+    return faults + ([] if keyed else [f"{words}: no answer to keys"])
+
+
+def hand_faults(browser, home: str, name: str) -> list[str]:
+    """What is wrong with the figures of a page that a reader moves: each control is tried by
+    mouse, finger and keyboard, at the width of a desk and of a phone."""
+    faults = hand_still_faults(browser, home + name)
+
+    def script_error(error):
+        faults.append(f"script error: {str(error)[:120]}")
+
+    for touch, width in ((False, EQUATIONS_AT), (True, WIDTHS[-1])):
+        size = {"width": width, "height": HEIGHT}
+        page = browser.new_page(viewport=size, has_touch=touch, reduced_motion="reduce")
+        page.on("pageerror", script_error)
+        page.goto(home + name)
+        page.evaluate(TYPESET)
+        wanted, stages = page.locator("[data-hand]").count(), page.locator(".hand-stage")
+        if stages.count() != wanted:
+            faults.append(f"{stages.count()} of {wanted} figures to be moved have started")
+        for stage in stages.all():
+            for which, keys in TRIED.items():
+                for control in stage.locator(which).all():
+                    faults += control_faults(stage, control, keys, touch)
+        page.close()
+    return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
+
+
 def search_faults(browser, home: str) -> list[str]:
     """Searches whose first result is not the chapter that a reader wants."""
     faults = []
@@ -139,6 +228,8 @@ def site_faults(browser, html: Path) -> list[str]:
     home, faults = f"http://127.0.0.1:{server.server_port}/", []
     for name in pages(html):
         faults += page_faults(browser, home, name)
+        if "data-hand=" in (html / name).read_text(encoding="utf-8"):
+            faults += hand_faults(browser, home, name)
     faults += search_faults(browser, home)
     server.shutdown()
     return faults

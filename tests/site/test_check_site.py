@@ -25,21 +25,31 @@ def check_site():
 
 
 @pytest.fixture(scope="module")
-def faults_of(check_site, tmp_path_factory):
-    """What is wrong with a page of this body."""
-    folder = tmp_path_factory.mktemp("site")
-    server = check_site.serve(folder)
+def browser(check_site):
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=BROWSER, args=list(check_site.FLAGS))
-
-        def look(body):
-            (folder / "page.html").write_text(PAGE.format(body), encoding="utf-8")
-            home = f"http://127.0.0.1:{server.server_port}/"
-            return check_site.page_faults(browser, home, "page.html")
-
-        yield look
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def look_by(check_site, browser, tmp_path_factory):
+    """look_by(check, body): what a check finds on a page of this body."""
+    folder = tmp_path_factory.mktemp("site")
+    server = check_site.serve(folder)
+
+    def look(check, body):
+        (folder / "page.html").write_text(PAGE.format(body), encoding="utf-8")
+        return check(browser, f"http://127.0.0.1:{server.server_port}/", "page.html")
+
+    yield look
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def faults_of(check_site, look_by):
+    """What is wrong with a page of this body."""
+    return lambda body: look_by(check_site.page_faults, body)
 
 
 def test_a_sound_page_passes(faults_of):
@@ -70,6 +80,57 @@ def test_a_sound_page_passes(faults_of):
 )
 def test_a_fault_is_seen(faults_of, body, fault):
     assert any(fault in line for line in faults_of(body))
+
+
+STAGE = """<div data-hand="x"><img class="hand-still" alt="A still." src="{picture}">
+<div class="hand-stage"><div class="hand-controls">{control}</div>
+<svg></svg><p class="hand-say"></p></div></div>
+<style>.hand-stage {{ display: none }} .live .hand-stage {{ display: block }}
+.live .hand-still {{ display: none }} @media print {{ .live .hand-stage {{ display: none }}
+.live .hand-still {{ display: {printed} }} }}</style>
+<script>document.body.classList.add("live");
+const say = document.querySelector(".hand-say"), control = document.querySelector("{which}");
+control.addEventListener("{event}", () => say.append("moved "));</script>"""
+PICTURE = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='90' height='90'/>"
+SLIDER = '<input type="range" name="tau" {} min="0" max="9" value="0">'
+SOUND = {
+    "picture": PICTURE,
+    "printed": "block",
+    "control": SLIDER.format('aria-valuetext="0"'),
+    "which": "input",
+    "event": "input",
+}
+
+
+@pytest.fixture(scope="module")
+def hand_faults_of(check_site, look_by):
+    """What is wrong with a page whose figure is sound but for these changes."""
+    return lambda **changes: look_by(check_site.hand_faults, STAGE.format(**SOUND | changes))
+
+
+def test_a_sound_figure_passes(hand_faults_of):
+    assert hand_faults_of() == []
+    button = {"control": "<button>Go</button>", "which": "button", "event": "click"}
+    assert hand_faults_of(**button) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"printed": "none"}, "print: a still picture is not seen"),
+        ({"picture": "missing.svg"}, "scripts False, screen: a still picture is not seen"),
+        ({"event": "nothing"}, "tau: no answer to the mouse"),
+        ({"event": "keydown"}, "tau: no answer to a finger"),
+        ({"event": "pointerdown"}, "tau: no answer to keys"),
+        ({"control": SLIDER.format("")}, "tau: no aria-valuetext"),
+        (
+            {"control": "<button>Go</button>", "which": "button", "event": "pointerdown"},
+            "Go: no answer to keys",
+        ),
+    ],
+)
+def test_a_fault_of_a_figure_is_seen(hand_faults_of, changes, fault):
+    assert any(fault in line for line in hand_faults_of(**changes))
 
 
 def test_a_failed_figure_is_seen(check_site, tmp_path):
