@@ -110,6 +110,8 @@ def _measure(row: dict) -> str:
     if row["fresh"]:
         sets, share = row["fresh"]["sets"], row["fresh"]["share"]
         scale += f". Of {sets} sets of fresh seeds, {100 * share:.0f} % give the same verdict."
+    elif row["kind"] == "empirical":
+        scale += ". Not judged on fresh seeds: its experiments took over 1,000 seconds."
     return f'{text}{bar}<p class="claim-kind">{scale}</p>'
 
 

@@ -94,3 +94,10 @@ def test_numbers_and_commands():
     assert number(math.pi, 5) == "3.1416"
     assert command(ROW) == "iclbook run yang2024/a yang2024/b --force"
     assert command(ROW | {"experiments": ()}) == ""
+
+
+def test_a_card_says_what_fresh_seeds_say_or_why_they_say_nothing():
+    assert "took over 1,000 seconds" in card(ROW)
+    assert "fresh seeds" not in card(ROW | {"kind": "identity"})
+    judged = card(ROW | {"fresh": {"sets": 200, "share": 0.61}})
+    assert "Of 200 sets of fresh seeds, 61 %" in judged and "1,000" not in judged

@@ -6,8 +6,16 @@ import pytest
 from book import BOOK
 from claims import CLAIMS, altered, stored, verdict
 
-from iclbook.catalogue import experiments
-from iclbook.claim import STATED_TOKENS, VERDICTS, Claim, at_least, at_most, report
+from iclbook.catalogue import experiments, find
+from iclbook.claim import (
+    STATED_TOKENS,
+    VERDICTS,
+    Claim,
+    at_least,
+    at_most,
+    fresh_shares,
+    report,
+)
 from iclbook.errors import InputError
 from iclbook.store import Store
 
@@ -146,3 +154,15 @@ def test_a_claim_of_yang2024_about_training_lists_every_stated_reading():
     for claim in of_the_paper:
         losses = {r["loss"] for r in claim.readings if r["tokens"] == STATED_TOKENS}
         assert losses >= STATED_LOSSES[claim.item], claim.id
+
+
+def test_only_costly_experiments_excuse_a_claim_from_fresh_seeds():
+    store = Store()
+    judged = fresh_shares(store)
+    for claim in CLAIMS.values():
+        metas = [store.meta(find(name), "full") for name in claim.experiments]
+        costly = sum(meta["wall_seconds"] for meta in metas) > 1_000
+        if claim.kind == "empirical" and claim.experiments and not costly:
+            assert judged[claim.id]["sets"] >= 200, claim.id
+            said = judged[claim.id]["share"] >= 0.9 or "fresh" in claim.reason
+            assert said, f"{claim.id}: its reason says nothing of fresh seeds"
