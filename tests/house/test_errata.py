@@ -1,5 +1,5 @@
-"""What chapters/back/errata.md says of the papers, derived once more: with numpy alone, by
-counting, sampling or brute force, and without a line of iclbook."""
+"""What chapters/back/errata.md says of the papers, derived once more: by counting, sampling or
+brute force, and without a line of iclbook."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,8 @@ window.look = (() => {
   function tex() {
     const notProse = "code, pre, script, style, svg, math, mjx-container, textarea, .MathJax_Preview";
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    const faults = all("mjx-merror, [data-mjx-error]").map((box) => `TeX error: ${seen(box.textContent)}`);
+    // MathJax prints a command that it does not know in red, and goes on.
+    const faults = all('mjx-merror, [data-mjx-error], mtext[mathcolor="red"]').map((box) => `TeX error: ${seen(box.textContent)}`);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       if (!/[$\\]/.test(node.data) || node.parentElement.closest(notProse)) continue;
       faults.push(`TeX is left: ${seen(node.data.slice(Math.max(0, node.data.search(/[$\\]/) - 20)))}`);

@@ -61,6 +61,7 @@ def test_a_sound_page_passes(faults_of):
     [
         ("<p>so $x$ is</p>", "TeX is left"),
         ("<p>so \\alpha is</p>", "TeX is left"),
+        ('<math><mtext mathcolor="red">\\inR</mtext></math>', "TeX error"),
         ("<p id='a'></p><p id='a'></p>", "id a stands 2 times"),
         ("<div class='cell_output'><table><td>nan</td></table></div>", "nan in an output"),
         ("<div class='cell_output'><div class='traceback'>E</div></div>", "error output"),
