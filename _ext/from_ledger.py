@@ -37,7 +37,7 @@ def row_of(claim_id: str) -> dict:
 def verdict(text: str, page: str) -> str:
     """The badge of a claim with its number, a link to its card on the scorecard `page`."""
     row = row_of(text)
-    words, value, threshold = row["verdict"], row["measured"], row["threshold"]
+    words, value, threshold = f"claim {row['verdict']}", row["measured"], row["threshold"]
     if value is not None and threshold is not None:
         digits = telling_digits(value, threshold)
         side = f"{row['direction'].replace('_', ' ')} {number(threshold, digits)}"

@@ -48,8 +48,10 @@ def under_conditions() -> dict:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with a true minus and no negative zero."""
-    return f"{round(100 * share, 1) + 0.0:.1f}".replace("-", "−")
+    """A share in percent, with a true minus and no negative zero; a share that is sure but
+    small keeps a digit more."""
+    digits = 1 if abs(share) >= 5e-4 or not share else 2
+    return f"{round(100 * share, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def gain(result, family: str) -> str:
@@ -67,9 +69,13 @@ def gain(result, family: str) -> str:
         count += f"<br>{worst['setting']}: {percent(worst['mean'])}{JOIN}%"
     interval = f"{percent(best['low'])} to {percent(best['high'])}"
     return (
-        f"{badge(verdict, f'{mean} %')}<br>{interval}<br>"
-        f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
-    ).replace(" = ", f"{JOIN}={JOIN}")
+        (
+            f"{badge(verdict, f'{mean} %')}<br>{interval}<br>"
+            f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
+        )
+        .replace(" = -", " = −")
+        .replace(" = ", f"{JOIN}={JOIN}")
+    )
 
 
 def claim_links(experiment_id: str) -> str:

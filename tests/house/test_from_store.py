@@ -76,7 +76,7 @@ def test_a_number_near_its_threshold_is_told_apart_from_it(from_ledger):
 
 def test_a_claim_without_a_number_shows_its_verdict_alone(from_ledger):
     shown = from_ledger.verdict("ren2024/thm32-paper-statement", "scorecard.html")
-    assert shown.endswith("</span> untestable</a>")
+    assert shown.endswith("</span> claim untestable</a>")
 
 
 def test_a_number_under_one_reading(from_ledger):
