@@ -45,6 +45,16 @@ def test_what_carries_no_idea_is_folded(path):
     assert folding_faults(path) == []
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_opens_with_its_question_and_the_answer(path):
+    first = nbformat.read(path, as_version=4).cells[0].source
+    question, answer = (
+        re.search(rf"^\*\*{word}\.\*\* (.+)$", first, re.M) for word in ("Question", "Answer")
+    )
+    assert question and answer and question.start() < answer.start()
+    assert 15 <= len(answer[1].split()) <= 80  # three lines
+
+
 @pytest.fixture
 def notebook():
     drawing = new_code_cell(
