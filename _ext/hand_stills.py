@@ -90,8 +90,13 @@ def dual(data: dict):
     fig, ax = plots.figure(width=6.0, height=3.0)
     ax.plot(steps, left, "o-", color=A, label="in the order of the prompt")
     ax.plot(steps, mean, "--", color=MUTED, label="mean of all orders")
-    ax.plot(steps, b * (1 - steps / N) ** 2, color="#02735a", label="all at once, rate η/N")
-    ax.set(xlabel="demonstrations shown", ylabel="squared error")
+    ax.plot(
+        steps,
+        b * (1 - steps / N) ** 2,
+        color="#02735a",
+        label="all at once, N steps with rate η/N",
+    )
+    ax.set(xlabel="demonstrations shown (green: steps)", ylabel="squared error")
     ax.set_title("Distance of the dual model from attention")
     ax.legend()
     return fig
