@@ -71,6 +71,9 @@ window.hand = (() => {
     };
   }
 
+  // A standard normal number (Box and Muller).
+  const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
   function shuffled(count, random) {
     const order = range(count);
     for (let i = count - 1; i > 0; i--) {
@@ -338,6 +341,6 @@ window.hand = (() => {
 
   document.addEventListener("DOMContentLoaded", startAll);
   const drawing = { html, svg, text, line, dot, panel, heading, curve, labels, cells, outline };
-  const numbers = { range, sum, dotted, column, clamp, softmax, solver, randoms, shuffled, number };
+  const numbers = { range, sum, dotted, column, clamp, softmax, solver, randoms, normal, shuffled, number };
   return { figures, player, ...drawing, ...numbers };
 })();
