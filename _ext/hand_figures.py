@@ -185,8 +185,8 @@ def signed() -> dict:
 def rates() -> dict:
     """The stored map of head counts and rates: every curve, and what became of it."""
     stored = Store().read(find("yang2024/fig4-map"))
-    panels = {("adam", "population"): "Adam", ("adam", "batch"): "Adam on batches"}
-    panels[("gd", "population")] = "gradient descent"
+    panels = {("adam", "population"): "Adam", ("adam", "batch"): "Adam, batches"}
+    panels[("gd", "population")] = "GD"
     found, curves = map_fates(stored).query("dtype == 'float32'"), stored["curves"]
     cells = []
     for row in found.to_dict("records"):

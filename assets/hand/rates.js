@@ -83,18 +83,22 @@
         const points = (cell) => cell.steps.map((step, i) => [step + 1, cell.losses[i] == null ? NaN : hand.clamp(cell.losses[i], low, high)]);
         const others = of(state.panel).filter((cell) => cell.H === chosen.H && cell !== chosen);
         const seen = points(chosen).filter(([, loss]) => Number.isFinite(loss));
-        // Beside the end of a curve: its rate; curves that leave at the top have theirs below one another.
+        // Beside the end of a curve: its rate. Those that leave at the top have theirs in one line there.
         const end = (cell) => points(cell).findLast(([, value]) => Number.isFinite(value));
-        const above = [...others, chosen].filter((cell) => end(cell)[1] >= high).sort((a, b) => end(a)[0] - end(b)[0]);
-        const endOf = (cell) => {
+        const all = of(state.panel).filter((cell) => cell.H === chosen.H);
+        const above = all.filter((cell) => end(cell)[1] >= high);
+        const gone = Math.max(...above.map((cell) => area.X(end(cell)[0])));
+        const side = gone > area.x + 0.5 * area.width ? "end" : "start";
+        const ends = all.filter((cell) => !above.includes(cell)).map((cell) => {
           const [step, loss] = end(cell);
-          return [area.X(step) + 8, above.includes(cell) ? area.y + 14 + 15 * above.indexOf(cell) : area.Y(loss)];
-        };
+          return [area.X(step) + 8, area.Y(loss), number(cell.rate), cell !== chosen ? "" : chosen.unstable ? "hand-b" : "hand-a"];
+        });
         const parts = [
           area.parts,
           others.map((cell) => curve(area, points(cell), "hand-faint")),
           curve(area, seen, `hand-thick ${chosen.unstable ? "hand-b" : "hand-a"}`),
-          hand.labels([...others, chosen].map((cell) => [...endOf(cell), number(cell.rate), cell !== chosen ? "" : chosen.unstable ? "hand-b" : "hand-a"])),
+          hand.labels(ends),
+          above.length && text(gone + (side === "end" ? -8 : 8), area.y + 14, `${above.map((cell) => number(cell.rate)).join(", ")}: off the top`, "hand-word", { "text-anchor": side }),
           dot(area.X(seen.at(-1)[0]), area.Y(seen.at(-1)[1]), 4.5, `hand-mark ${chosen.unstable ? "hand-b" : "hand-a"}`),
           text(area.x + 10, area.y + tall - 24, chosen.unstable ? "━ this run, unstable" : "━ this run", `hand-word ${chosen.unstable ? "hand-b" : "hand-a"}`),
           text(area.x + 10, area.y + tall - 8, "─ same H; rates at the ends", "hand-word"),
