@@ -25,7 +25,9 @@ def penalties(data: dict):
     place, Z = (np.arange(K) + 0.5) / K, Z_all[:, shown]
     fig, ax = plots.figure(width=6.4, height=3.2)
     ax.plot(place, task @ Z_all, "--", color=MUTED, label="truth")
-    for name, penalty, color in (("transformer, mτ", m * tau, A), ("Lemma 4, Nτ", N * tau, B)):
+    penalties = [("ridge, mτ (transformer,\ntokens not shown)", m * tau, A)]
+    penalties += [("ridge, Nτ (Lemma 4)", N * tau, B)]
+    for name, penalty, color in penalties:
         fitted = np.linalg.solve(Z @ Z.T + penalty * np.eye(m), Z @ y)
         ax.plot(place, fitted @ Z_all, color=color, label=name)
     ax.plot(place[shown], y, "o", color="black", label="label in the prompt")
@@ -88,8 +90,13 @@ def dual(data: dict):
     fig, ax = plots.figure(width=6.0, height=3.0)
     ax.plot(steps, left, "o-", color=A, label="in the order of the prompt")
     ax.plot(steps, mean, "--", color=MUTED, label="mean of all orders")
-    ax.plot(steps, b * (1 - steps / N) ** 2, color="#02735a", label="all at once, rate η/N")
-    ax.set(xlabel="demonstrations shown", ylabel="squared error")
+    ax.plot(
+        steps,
+        b * (1 - steps / N) ** 2,
+        color="#02735a",
+        label="all at once, N steps with rate η/N",
+    )
+    ax.set(xlabel="demonstrations shown (green: steps)", ylabel="squared error")
     ax.set_title("Distance of the dual model from attention")
     ax.legend()
     return fig

@@ -71,6 +71,9 @@ window.hand = (() => {
     };
   }
 
+  // A standard normal number (Box and Muller).
+  const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
   function shuffled(count, random) {
     const order = range(count);
     for (let i = count - 1; i > 0; i--) {
@@ -120,15 +123,16 @@ window.hand = (() => {
     const [left, up] = [place(xs, logx), place(ys, logy)];
     const X = (value) => x + width * left(value);
     const Y = (value) => y + height * (1 - up(value));
-    const named = (log) => (value) => (log && (value < 1e-2 || value > 1e3) ? power(value) : number(value));
     const [atX, atY] = [xticks ?? ticksOf(xs, logx, Math.max(2, width / 60)), yticks ?? ticksOf(ys, logy, Math.max(2, height / 40))];
+    // The ticks of an axis have one notation: powers of ten where one of them is small or large.
+    const named = (log, ticks) => (log && ticks.some((value) => value < 1e-2 || value > 1e3) ? power : (value) => number(value));
     const parts = [
       grid && atY.map((value) => line(x, Y(value), x + width, Y(value), "hand-grid")),
       line(x, y + height, x + width, y + height, "hand-axis"),
       line(x, y, x, y + height, "hand-axis"),
-      atX.map((value) => text(X(value), y + height + 15, named(logx)(value), "hand-tick", { "text-anchor": "middle" })),
+      atX.map((value) => text(X(value), y + height + 15, named(logx, atX)(value), "hand-tick", { "text-anchor": "middle" })),
       atX.map((value) => line(X(value), y + height, X(value), y + height + 4, "hand-axis")),
-      atY.map((value) => text(x - 6, Y(value) + 4, named(logy)(value), "hand-tick", { "text-anchor": "end" })),
+      atY.map((value) => text(x - 6, Y(value) + 4, named(logy, atY)(value), "hand-tick", { "text-anchor": "end" })),
       heading(x - 30, y - 28, title, ylabel),
       xlabel && text(x + width, y + height + 31, xlabel, "hand-label", { "text-anchor": "end" }),
     ];
@@ -337,6 +341,6 @@ window.hand = (() => {
 
   document.addEventListener("DOMContentLoaded", startAll);
   const drawing = { html, svg, text, line, dot, panel, heading, curve, labels, cells, outline };
-  const numbers = { range, sum, dotted, column, clamp, softmax, solver, randoms, shuffled, number };
+  const numbers = { range, sum, dotted, column, clamp, softmax, solver, randoms, normal, shuffled, number };
   return { figures, player, ...drawing, ...numbers };
 })();

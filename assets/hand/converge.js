@@ -46,10 +46,12 @@
         const tall = narrow ? 24 : (2 * high + 44) / N;
         const wide = (narrow ? width - 34 : width - x) - 10;
         const X = (value) => x + (wide * (value + longest)) / (2 * longest);
+        const unit = longest >= 1 ? 1 : 0.5;
+        const scale = range(2 * Math.floor(longest / unit) + 1, -Math.floor(longest / unit)).map((i) => i * unit);
         const [positive, negative] = data.parts[t].map((part) => column(part, k));
         parts.push(
           heading(x - 32, y - 36, `Column ${k + 1}, head by head`, "left: heads with w < 0, right: w > 0"),
-          line(X(0), y, X(0), y + N * tall, "hand-axis"),
+          scale.map((value) => line(X(value), y, X(value), y + N * tall, value ? "hand-grid" : "hand-axis")),
         );
         for (const i of range(N)) {
           const at = y + i * tall;
@@ -65,21 +67,26 @@
             dot(X(positive[i] - negative[i]), middle, 4.5, "hand-dot"),
           );
         }
-        parts.push(text(x, y + N * tall + 18, "● difference: the table's column   ┃ A", "hand-word"));
-        const foot = (narrow ? y + N * tall + 40 : second + high + 30) + 44;
-        const losses = data.losses.map((value, i) => [data.steps[i] + 1, value]);
+        parts.push(
+          scale.map((value) => text(X(value), y + N * tall + 15, number(value), "hand-tick", { "text-anchor": "middle" })),
+          text(x, y + N * tall + 33, "● sum of the heads   ┃ A", "hand-word"),
+        );
+        const foot = (narrow ? y + N * tall + 55 : second + high + 40) + 44;
+        const losses = data.losses.map((value, i) => [data.steps[i], value]);
+        const [lowest, highest] = [Math.floor(Math.log10(Math.min(...data.losses))), Math.ceil(Math.log10(Math.max(...data.losses)))];
+        const powers = range(highest - lowest + 1, lowest).map((exponent) => 10 ** exponent);
+        const loss = 22 * (highest - lowest); // height
         const area = panel({
-          x: 44, y: foot, width: width - 60, height: 110, xs: [1, data.steps[last] + 1], logx: true,
-          ys: [10 ** Math.floor(Math.log10(Math.min(...data.losses))), 10 ** Math.ceil(Math.log10(Math.max(...data.losses)))], logy: true,
-          title: "Excess loss L − L*", xlabel: "training step + 1",
+          x: 44, y: foot, width: width - 60, height: loss, xs: [0, data.steps[last]], ys: [powers[0], powers.at(-1)], logy: true, yticks: powers,
+          title: "Excess loss L − L*", ylabel: "Adam, not the setting of Theorem 1", xlabel: "training step",
         });
         parts.push(
           area.parts,
           curve(area, losses, "hand-a"),
-          line(area.X(losses[t][0]), foot, area.X(losses[t][0]), foot + 110, "hand-rule"),
+          line(area.X(losses[t][0]), foot, area.X(losses[t][0]), foot + loss, "hand-rule"),
           dot(area.X(losses[t][0]), area.Y(losses[t][1]), 5, "hand-mark hand-a"),
         );
-        return { height: foot + 110 + 38, parts };
+        return { height: foot + loss + 38, parts };
       },
       pick(state, x, y, width) {
         const k = Math.floor((x - left) / cell);

@@ -87,20 +87,20 @@
         parts.push(
           plane.parts,
           state.past.map((past) => curve(plane, path(past), "hand-faint")),
-          curve(plane, points.slice(t), "hand-truth"),
+          curve(plane, points.slice(t), "hand-ahead"),
           curve(plane, walked, "hand-a"),
           walked.map(([a, b]) => dot(plane.X(a), plane.Y(b), 3, "hand-mark hand-a")),
           svg("path", { d: `M${end[0] - 7},${end[1]}h14M${end[0]},${end[1] - 7}v14`, class: "hand-line hand-b hand-thick" }),
           dot(plane.X(points[t][0]), plane.Y(points[t][1]), 5.5, "hand-mark hand-a"),
           text(end[0] + (end[0] > half / 2 ? -9 : 9), end[1] - 9, "attention", "hand-word hand-b", { "text-anchor": end[0] > half / 2 ? "end" : "start" }),
-          text(plane.X(points[0][0]), plane.Y(points[0][1]) + 17, "W₀ φ(q)", "hand-word", { "text-anchor": "middle" }),
+          text(plane.X(points[0][0]), plane.Y(points[0][1]) + (plane.Y(points[0][1]) > 230 + 165 ? -11 : 17), "W₀ φ(q)", "hand-word", { "text-anchor": "middle" }),
         );
-        const y = narrow ? 230 + 190 + 84 : 230;
+        const y = narrow ? 230 + 190 + 110 : 230;
         const curves = [errors(points), ...state.past.map((past) => errors(path(past)))];
         const high = 1.08 * Math.max(...curves.flat().map(([, value]) => value), ...mean);
         const area = panel({
           x: (narrow ? 0 : half) + 44, y, width: half - 60, height: 190, xs: [0, N], ys: [0, high],
-          title: "Distance from attention", ylabel: "squared error", xlabel: "demonstrations shown",
+          title: "Distance from attention", ylabel: "squared error", xlabel: "demonstrations shown (green: steps)",
         });
         const small = mean.map((_, step) => [step, mean[0] * (1 - step / N) ** 2]);
         parts.push(
@@ -110,18 +110,22 @@
           curve(area, small, "hand-c"),
           curve(area, curves[0], "hand-a"),
           dot(area.X(t), area.Y(curves[0][t][1]), 5, "hand-mark hand-a"),
-          [["this order", "hand-a"], ["- - mean of all orders", ""], ["all at once, rate η/N", "hand-c"]].map(([words, kind], i) =>
-            text(area.x + area.width, area.y + 12 + 16 * i, words, `hand-word ${kind}`, { "text-anchor": "end" }),
+          // Below the axes, where no curve can be.
+          text(plane.x, plane.y + 190 + 50, "━ shown", "hand-word hand-a"),
+          text(plane.x + 72, plane.y + 190 + 50, "··· still to come", "hand-word"),
+          [["━ this order", "hand-a"], ["- - mean of all orders", ""], ["━ all at once, N steps with rate η/N", "hand-c"]].map(([words, kind], i) =>
+            text(area.x, area.y + 190 + 50 + 17 * i, words, `hand-word ${kind}`),
           ),
         );
-        return { height: y + 190 + 38, parts };
+        return { height: y + 190 + 92, parts };
       },
       say(state) {
         const now = output(trained(model, state.order, state.t), data.query);
         const next = state.order[state.t];
+        const pair = (point) => `(${point.map((x) => x.toFixed(4).replace("-", "−")).join(", ")})`; // enough digits for the error
         return (
-          `${state.t} of ${N} demonstrations shown${next === undefined ? "" : `, number ${next + 1} comes next`}: output (${now.map((x) => number(x, 2)).join(", ")}), ` +
-          `attention (${goal.map((x) => number(x, 2)).join(", ")}), squared error ${square(now, goal) < 1e-20 ? "0, to rounding" : number(square(now, goal))}. ` +
+          `${state.t} of ${N} demonstrations shown${next === undefined ? "" : `, number ${next + 1} comes next`}: output ${pair(now)}, ` +
+          `attention ${pair(goal)}, squared error ${square(now, goal) < 1e-20 ? "0, to rounding" : number(square(now, goal))}. ` +
           "The order changes the way, never the end."
         );
       },

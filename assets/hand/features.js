@@ -26,15 +26,11 @@
     });
   }
 
-  // The same directions seen from another orthogonal frame: coordinates in another order, with other signs.
-  function turned(directions, random) {
-    const order = hand.shuffled(directions[0].length, random);
-    const signs = order.map(() => (random() < 0.5 ? -1 : 1));
-    return directions.map((w) => order.map((from, j) => signs[j] * w[from]));
-  }
+  // New directions w_j ~ N(0, I), (count, d).
+  const drawn = (count, d, random) => range(count).map(() => range(d).map(() => hand.normal(random)));
 
   const rms = (rows) => Math.sqrt(sum(rows.flat()) / rows.flat().length);
-  hand.features = { estimated, exact, variance, rms };
+  hand.features = { estimated, exact, variance, rms, drawn };
 
   hand.figures.features = (data) => {
     const random = hand.randoms(3);
@@ -67,7 +63,7 @@
           kind: "button",
           name: "draw",
           label: "Draw again",
-          press: (state, changed) => changed({ draw: state.draw + 1, directions: turned(data.directions, random) }),
+          press: (state, changed) => changed({ draw: state.draw + 1, directions: drawn(data.directions.length, data.directions[0].length, random) }),
         },
       ],
       draw(state, width) {
@@ -102,10 +98,10 @@
           curve(area, predicted, "hand-truth"),
           curve(area, counts.map((count, i) => [count, errors[i]]), "hand-a"),
           counts.map((count, i) => dot(area.X(count), area.Y(errors[i]), i === state.features ? 5.5 : 3, "hand-mark hand-a")),
-          text(area.x + 8, area.y + area.height - 24, "● this draw", "hand-word hand-a"),
-          predicted.length > 1 && text(area.x + 8, area.y + area.height - 8, "- - first order", "hand-word"),
+          text(area.x, area.y + area.height + 50, "● this draw", "hand-word hand-a"),
+          predicted.length > 1 && text(area.x + 92, area.y + area.height + 50, "- - first order", "hand-word"),
         );
-        return { height: y + area.height + 38, parts };
+        return { height: y + area.height + 58, parts };
       },
       say(state) {
         const { wanted, maps, errors, spread } = look(state);

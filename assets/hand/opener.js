@@ -19,7 +19,6 @@
     const truthOf = (state) => mix(data.truth[state.before], data.truth[state.task], state.mix);
     const tops = data.labels.map((y, task) => 1.2 * Math.max(...[...y, ...data.truth[task]].map(Math.abs)));
     const most = Math.max(...weights.flat().map(Math.abs));
-    const named = (k) => (data.shown.includes(k) ? `token ${k + 1}, shown in the prompt` : `token ${k + 1}, not shown`);
     let [left, cell] = [0, 0]; // of the table, for picking
 
     // Horizontal bars from a middle line, one a shown label.
@@ -47,7 +46,8 @@
         },
       ],
       draw(state, width) {
-        const [narrow, row, k, up] = [width < 560, 18, state.k, 52];
+        const [narrow, row, k] = [width < 560, 18, state.k];
+        const up = narrow ? 46 + 150 + 92 : 52; // on a small screen the predictions come first, below the slider
         const [y, truth, upTo] = [labelsOf(state), truthOf(state), state.player ? state.k : K];
         const top = tops[state.before] + (tops[state.task] - tops[state.before]) * state.mix;
         const predicted = predict(weights, y);
@@ -57,7 +57,7 @@
         const prompt = { x: 48, width: narrow ? 74 : 92 };
         const middle = prompt.x + prompt.width / 2;
         parts.push(
-          heading(2, 16, "1 Prompt", "labels y"),
+          heading(2, up - 36, "1 Prompt", "labels y"),
           range(N).map((i) => text(prompt.x - 6, up + i * row + 13, data.shown[i] + 1, "hand-tick", { "text-anchor": "end" })),
           text(2, up + high + 16, "token", "hand-label"),
           line(middle, up, middle, up + high, "hand-axis"),
@@ -67,7 +67,7 @@
         const start = prompt.x + prompt.width + (narrow ? 16 : 26);
         const room = (narrow ? width : 0.54 * width) - start - 4;
         const step = Math.floor(room / H);
-        parts.push(heading(start, 16, "2 Heads", narrow ? `softmax for token ${k + 1}` : `softmax weights for token ${k + 1}`));
+        parts.push(heading(start, up - 36, "2 Heads", narrow ? `softmax for token ${k + 1}` : `softmax weights for token ${k + 1}`));
         for (const h of range(H)) {
           const [x, value] = [start + h * step, data.w[h][k]];
           parts.push(
@@ -79,19 +79,22 @@
         // 3 the table
         left = narrow ? 40 : Math.round(0.54 * width) + 40;
         cell = (width - left - 8) / K;
+        const ticks = [1, 6, 12, 18, 24];
         const down = narrow ? up + high + 84 : up;
         parts.push(
           heading(left - 36, down - 36, "3 Table", "the heads, scaled and added"),
           narrow && range(N).map((i) => text(left - 6, down + i * row + 13, data.shown[i] + 1, "hand-tick", { "text-anchor": "end" })),
           cells(weights, left, down, cell, { height: row, top: most, upTo }),
           outline(left, down, cell * K, high, "hand-frame"),
+          ticks.map((token) => text(left + (token - 0.5) * cell, down + high + 15, token, "hand-tick", { "text-anchor": "middle" })),
+          text(left + K * cell, down + high + 31, "token k", "hand-label", { "text-anchor": "end" }),
           outline(left + k * cell, down, cell, high),
         );
-        // 4 the predictions, below the columns of the table
-        const below = down + high + (narrow ? 58 : 74);
+        // 4 the predictions, on the same columns as the table
+        const below = narrow ? 46 : down + high + 74;
         const area = panel({
           x: left, y: below, width: cell * K, height: 150, xs: [0.5, K + 0.5], ys: [-top, top],
-          xticks: [1, 6, 12, 18, 24], title: "4 Prediction", ylabel: "○ label shown   ● predicted   - - truth", xlabel: "token k",
+          xticks: ticks, title: "4 Prediction", ylabel: "○ label shown   ● predicted   - - truth", xlabel: "token k",
         });
         const known = range(K).filter((token) => token <= upTo);
         parts.push(
@@ -102,7 +105,7 @@
           known.map((token) => dot(area.X(token + 1), area.Y(predicted[token]), token === k ? 5 : 3, "hand-mark hand-a")),
         );
         // 5 how the prediction of one token adds up
-        const foot = narrow ? below + 150 + 84 : below;
+        const foot = narrow ? down + high + 84 : below;
         const wide = narrow ? width - 44 : Math.round(0.54 * width) - 60;
         const pieces = panel({
           x: 36, y: foot, width: wide, height: 150, xs: [-0.6, N + 0.9], ys: [-top, top], xticks: [],
@@ -126,7 +129,7 @@
           dot(pieces.X(N + 0.3), pieces.Y(level), 5, "hand-mark hand-a"),
           text(pieces.X(N + 0.3), foot + 150 + 15, "ŷ", "hand-tick", { "text-anchor": "middle" }),
         );
-        return { height: (narrow ? foot : below) + 150 + 40, parts };
+        return { height: foot + 150 + 40, parts };
       },
       pick(state, x) {
         const k = Math.floor((x - left) / cell);
@@ -134,12 +137,14 @@
       },
       say(state) {
         const [y, k] = [labelsOf(state), state.k];
-        const [own, ridge] = [weights, data.best].map((rows) => predict(rows, y));
-        const farthest = Math.max(...own.map((value, token) => Math.abs(value - ridge[token])));
+        const [own, best] = [weights, data.best].map((rows) => predict(rows, y));
+        const farthest = Math.max(...own.map((value, token) => Math.abs(value - best[token])));
+        const shown = data.shown.indexOf(k);
+        const [label, said, truth] = [y[shown], own[k], truthOf(state)[k]].map((value) => number(value, 2));
+        const told = shown < 0 ? `not shown: the model predicts ${said}, ridge regression ${number(best[k], 2)}` : `shown with label ${label}: the model predicts ${said}; the best table copies the label`;
         return (
-          `Task ${state.task + 1}, ${named(k)}: the model predicts ${number(own[k], 2)}, ridge regression ${number(ridge[k], 2)}, the truth is ` +
-          `${number(truthOf(state)[k], 2)}. Over all ${K} tokens the model is at most ${number(farthest, 2)} away from ridge regression. ` +
-          "A new task changes labels and predictions, and not one weight."
+          `Task ${state.task + 1}, token ${k + 1}, ${told}. The truth is ${truth}. Over all ${K} tokens the model is at most ${number(farthest, 2)} away from the best table, ` +
+          "which copies shown labels and does ridge regression for the others. A new task changes labels and predictions, and not one weight."
         );
       },
     };

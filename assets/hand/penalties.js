@@ -64,7 +64,7 @@
         });
         const clipped = (value) => hand.clamp(value, -top, top);
         const along = (values) => values.map((value, k) => [place(k), clipped(value)]);
-        const y = narrow ? 46 + 210 + 84 : 46;
+        const y = narrow ? 46 + 210 + 144 : 46;
         const lengths = range(last - first + 1, first);
         const ratios = lengths.map((n) => [n, error(data, n, tau, n * tau) / error(data, n, tau, m * tau)]);
         const most = Math.max(1.1, ...ratios.map(([, ratio]) => ratio));
@@ -73,24 +73,25 @@
           title: "What the other penalty costs", ylabel: "error with Nτ / error with mτ", xlabel: "prompt length N",
         });
         const ratio = ratios[N - first][1];
-        const key = [["hand-a", "transformer, mτ"], ["hand-b", "Lemma 4, Nτ"]];
+        // Below the axes, where no data can be.
+        const key = [["hand-a", "━ ridge, mτ (transformer, tokens not shown)"], ["hand-b", "━ ridge, Nτ (Lemma 4)"], ["", "● label in the prompt   - - truth"]];
         const parts = [
           left.parts,
           curve(left, along(truths[task]), "hand-truth"),
           curve(left, along(fits[1]), "hand-b"),
           curve(left, along(fits[0]), "hand-a"),
           shown.y.map((value, i) => dot(left.X(place(shown.shown[i])), left.Y(clipped(value)), 4, "hand-dot")),
-          text(left.x + 8, left.y + left.height - 8, "● label in the prompt  - - truth", "hand-word"),
-          key.map(([kind, words], i) => text(left.x + 8 + 112 * i, left.y + left.height - 26, words, `hand-word ${kind}`)),
+          key.map(([kind, words], i) => text(left.x, left.y + left.height + 50 + 17 * i, words, `hand-word ${kind}`)),
           right.parts,
           line(right.X(m), right.y, right.X(m), right.y + 210, "hand-rule"),
           text(right.X(m) + 5, right.y + 12, `N = m = ${m}`, "hand-word"),
+          text(right.x, y + 210 + 50, `the first N of K = ${K} tokens in one random order`, "hand-word"),
           curve(right, lengths.map((n) => [n, 1]), "hand-a"),
           curve(right, ratios, "hand-b"),
           dot(right.X(N), right.Y(1), 5, "hand-mark hand-a"),
           dot(right.X(N), right.Y(ratio), 5, "hand-mark hand-b"),
         ];
-        return { height: y + 210 + 38, parts };
+        return { height: y + 210 + (narrow ? 58 : 92), parts };
       },
       say(state) {
         const tau = tauOf(state);

@@ -77,25 +77,37 @@
         const [low, high] = [1e-8, 1e2];
         const tall = 240;
         const area = panel({
-          x: 48, y: 46, width: width - 64, height: tall, xs: [1, last + 1], ys: [low, high], logx: true, logy: true,
+          x: 48, y: 46, width: width - 108, height: tall, xs: [1, last + 1], ys: [low, high], logx: true, logy: true,
           title: `H = ${chosen.H}, rate ${number(chosen.rate)}`, ylabel: "excess loss L − L*", xlabel: "training step + 1",
         });
         const points = (cell) => cell.steps.map((step, i) => [step + 1, cell.losses[i] == null ? NaN : hand.clamp(cell.losses[i], low, high)]);
         const others = of(state.panel).filter((cell) => cell.H === chosen.H && cell !== chosen);
         const seen = points(chosen).filter(([, loss]) => Number.isFinite(loss));
+        // Beside the end of a curve: its rate. Those that leave at the top have theirs in one line there.
+        const end = (cell) => points(cell).findLast(([, value]) => Number.isFinite(value));
+        const all = of(state.panel).filter((cell) => cell.H === chosen.H);
+        const above = all.filter((cell) => end(cell)[1] >= high);
+        const gone = Math.max(...above.map((cell) => area.X(end(cell)[0])));
+        const side = gone > area.x + 0.5 * area.width ? "end" : "start";
+        const ends = all.filter((cell) => !above.includes(cell)).map((cell) => {
+          const [step, loss] = end(cell);
+          return [area.X(step) + 8, area.Y(loss), number(cell.rate), cell !== chosen ? "" : chosen.unstable ? "hand-b" : "hand-a"];
+        });
         const parts = [
           area.parts,
           others.map((cell) => curve(area, points(cell), "hand-faint")),
           curve(area, seen, `hand-thick ${chosen.unstable ? "hand-b" : "hand-a"}`),
+          hand.labels(ends),
+          above.length && text(gone + (side === "end" ? -8 : 8), area.y + 14, `${above.map((cell) => number(cell.rate)).join(", ")}: off the top`, "hand-word", { "text-anchor": side }),
           dot(area.X(seen.at(-1)[0]), area.Y(seen.at(-1)[1]), 4.5, `hand-mark ${chosen.unstable ? "hand-b" : "hand-a"}`),
           text(area.x + 10, area.y + tall - 24, chosen.unstable ? "━ this run, unstable" : "━ this run", `hand-word ${chosen.unstable ? "hand-b" : "hand-a"}`),
-          text(area.x + 10, area.y + tall - 8, "─ same H, other rates", "hand-word"),
+          text(area.x + 10, area.y + tall - 8, "─ same H; rates at the ends", "hand-word"),
         ];
         return { height: 46 + tall + 38, parts };
       },
       say(state) {
         const cell = cellOf(state) ?? cellOf({ panel: state.panel, H: rows(state.panel)[0], rate: kinds(state.panel, "rate").at(-1) });
-        const rule = state.panel === "gradient descent" ? `rate × curvature = ${number(cell.rate * cell.curvature)}` : `rate × H = ${number(cell.rate * cell.H)}`;
+        const rule = state.panel === "GD" ? `rate × curvature at the start = ${number(cell.rate * cell.curvature)} (gradient descent is stable below 2)` : `rate × H = ${number(cell.rate * cell.H)}`;
         const end = cell.losses.at(-1);
         return (
           `${cell.H} heads, rate ${number(cell.rate)}, ${rule}. Excess loss after ${cell.steps.at(-1)} steps: ${end == null ? "out of range" : number(end)}. ` +

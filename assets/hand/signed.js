@@ -26,7 +26,7 @@
         { kind: "slider", name: "beta", label: "Strength β", min: 0, max: 1.5, step: 0.05, say: (value) => value.toFixed(2) },
         { kind: "slider", name: "r", label: "Negatives r", min: 1, max: own },
         { kind: "slider", name: "alpha", label: "Decay α", min: 0, max: 1.5, step: 0.05, say: (value) => value.toFixed(2) },
-        { kind: "slider", name: "scale", label: "Scores times", min: 0.5, max: 8, step: 0.5 },
+        { kind: "slider", name: "scale", label: "Score factor", min: 0.5, max: 8, step: 0.5 },
       ],
       draw(state, width) {
         const scores = scaled(state);
@@ -41,7 +41,8 @@
           title: "Weights of one query", ylabel: "weight", xlabel: "similarity of key and query, q · k",
         });
         const total = sum(scores.map((score) => Math.exp(score)));
-        const smooth = range(81).map((i) => low - reach + ((high - low + 2 * reach) * i) / 80).map((x) => [x, Math.exp(x) / total]);
+        const end = Math.min(high + reach, Math.log((top + margin) * total)); // where the curve leaves the panel
+        const smooth = range(81).map((i) => low - reach + ((end - low + reach) * i) / 80).map((x) => [x, Math.exp(x) / total]);
         const order = [...range(own).sort((i, j) => scores[i] - scores[j]), own]; // the own key on top
         const parts = [
           area.parts,
@@ -59,7 +60,7 @@
               : dot(x, after, 5, `hand-mark ${kind}`),
           );
         }
-        const key = [["○ softmax weight", ""], ["● signed, positive", "hand-a"], ["● signed, negative", "hand-b"], ["■ the query's own", ""]];
+        const key = [["○ - - softmax", ""], ["● signed, positive", "hand-a"], ["● signed, negative", "hand-b"], ["■ the query's own", changed[own] < 0 ? "hand-b" : "hand-a"]];
         const foot = 46 + tall + 54;
         const wide = width < 560 ? (width - 10) / 2 : (width - 56) / 4;
         const place = (i) => (width < 560 ? [6 + wide * (i % 2), foot + 18 * Math.floor(i / 2)] : [area.x + wide * i, foot]);
@@ -68,11 +69,12 @@
       },
       say(state) {
         const { weights, changed, shown } = signed(scaled(state), state.alpha, state.beta, state.r);
+        const exact = (value, digits) => value.toFixed(digits).replace("-", "−"); // so that the sum can be done by hand
         const count = changed.filter((weight) => weight < 0).length;
         return (
-          `${count} of ${own + 1} weights ${count === 1 ? "is" : "are"} negative. The weights sum to ${number(sum(changed))} = ` +
-          `1 − α·${number(weights[own], 2)} − β·${number(shown, 2)}: the decay scales the query's own weight ${number(weights[own], 2)}, ` +
-          `the negatives take β times the demonstrations' share.`
+          `${count} of ${own + 1} weights ${count === 1 ? "is" : "are"} negative. All weights together sum to 1 − α·${exact(weights[own], 4)} − β·${exact(shown, 4)} = ` +
+          `1 − ${exact(state.alpha, 2)}·${exact(weights[own], 4)} − ${exact(state.beta, 2)}·${exact(shown, 4)} = ${exact(sum(changed), 3)}: ` +
+          `the decay takes α times the query's own softmax weight, the negatives β times the demonstrations' share.`
         );
       },
     };

@@ -130,7 +130,7 @@ def test_the_rates_are_the_stored_runs():
     cells = hand.numbers("rates")["cells"]
     assert len(cells) == stored.groupby(["optimizer", "loss", "H", "rate"]).ngroups
     assert sum(len(cell["steps"]) for cell in cells) == len(stored)
-    kinds = {"Adam": ("adam", "population"), "Adam on batches": ("adam", "batch")}
+    kinds = {"Adam": ("adam", "population"), "Adam, batches": ("adam", "batch")}
     for cell in cells:
         kind = (*kinds.get(cell["panel"], ("gd", "population")), cell["H"], cell["rate"])
         same = (stored[["optimizer", "loss", "H", "rate"]] == list(kind)).all(axis=1)

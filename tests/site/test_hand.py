@@ -2,6 +2,7 @@
 there is no browser."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from book import BOOK
+from scipy.stats import kstest
 from sklearn.linear_model import Ridge
 
 from iclbook.dual.kernel import attention_variance, kernel_weights, softmax_kernel
@@ -41,6 +43,13 @@ def script():
             body = f"(values) => {{ with (values) {{ return {code} }} }}"
             return np.array(page.evaluate(f"({body})", values), dtype=float)
 
+        def say(name, **state):
+            """What a figure says in a state, changed from the one it opens in."""
+            code = "([data, more]) => ((f) => f.say({ ...f.state, ...more }))"
+            values = [json.loads(hand.as_json(name)), state]
+            return page.evaluate(f"{code}(hand.figures.{name}(data))", values)
+
+        run.say = say
         yield run
         browser.close()
 
@@ -134,6 +143,75 @@ def test_signed_weights(script, alpha, beta, r):
     found = script("signed", code, scores=scores.tolist(), alpha=alpha, beta=beta, r=r)
     wanted = signed_weights(torch.tensor(scores)[None], alpha=alpha, beta=beta, r=r)[0]
     np.testing.assert_allclose(found, wanted, **CLOSE)
+
+
+def test_drawn_directions_are_standard_normal_and_new(script):
+    code = (
+        "((random) => [1, 2].map(() => hand.features.drawn(1024, 6, random)))(hand.randoms(3))"
+    )
+    first, second = script("features", code)
+    for draw in (first, second):
+        assert kstest(draw.ravel(), "norm").pvalue > 1e-3
+        off = np.corrcoef(draw.T) - np.eye(6)
+        assert np.abs(off).max() < 5 / len(draw) ** 0.5
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 5 / first.size**0.5
+    # Not the same directions in another frame: their lengths are others.
+    lengths = [np.sort(np.linalg.norm(draw, axis=1)) for draw in (first, second)]
+    assert np.abs(lengths[0] - lengths[1]).max() > 1e-3
+
+
+def test_the_opener_names_what_the_model_is_held_against(script):
+    """A shown label is copied; ridge regression itself would give another number there."""
+    data, (attention, w, labels, best) = (
+        hand.numbers("opener"),
+        arrays("opener", "attention", "w", "labels", "best"),
+    )
+    for task in range(len(labels)):
+        predicted = labels[task] @ np.einsum("hk,hnk->nk", w, attention)
+        for k in range(w.shape[1]):
+            words = script.say("opener", task=task, before=task, k=k).replace("−", "-")
+            here = words.split(". The truth")[0]
+            said = float(re.search(r"the model predicts (-?[\d.]+)", here)[1])
+            assert said == pytest.approx(predicted[k], rel=0.06, abs=0.005)
+            assert ("ridge regression" in here) == (k not in data["shown"])
+            if k in data["shown"]:
+                label = float(re.search(r"shown with label (-?[\d.]+)", here)[1])
+                wanted = labels[task, data["shown"].index(k)]
+            else:
+                label = float(re.search(r"ridge regression (-?[\d.]+)", here)[1])
+                wanted = labels[task] @ best[:, k]
+            assert label == pytest.approx(wanted, rel=0.06, abs=0.005)
+
+
+@pytest.mark.parametrize("state", [(0, 0, 1), (0, 0.5, 4), (1.2, 0.75, 8), (1.5, 1.5, 8)])
+def test_the_sum_of_signed_weights_can_be_done_by_hand(script, state):
+    alpha, beta, scale = state
+    words = script.say("signed", alpha=alpha, beta=beta, scale=scale).replace("−", "-")
+    pattern = r"= 1 - ([\d.]+)·([\d.]+) - ([\d.]+)·([\d.]+) = (-?[\d.]+):"
+    a, own, b, shown, total = map(float, re.search(pattern, words).groups())
+    assert (a, b) == (alpha, beta)
+    assert total == pytest.approx(1 - a * own - b * shown, abs=6e-4)
+
+
+def test_the_error_of_the_dual_model_can_be_done_by_hand(script):
+    for t in range(10):
+        words = script.say("dual", t=t).replace("−", "-")
+        output, goal = re.findall(r"\((-?[\d.]+), (-?[\d.]+)\)", words)
+        error = float(re.search(r"squared error ([\d.]*\d)", words)[1])
+        by_hand = sum((float(a) - float(b)) ** 2 for a, b in zip(output, goal))
+        assert error == pytest.approx(by_hand, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.5, 4, 8])
+@pytest.mark.parametrize("beta", [0, 1.5])
+def test_the_softmax_curve_stays_in_its_panel(script, scale, beta):
+    code = """((f) => f.draw({ ...f.state, beta, scale }, 800).parts.flat(9)
+        .filter((part) => part && part.classList.contains("hand-truth"))
+        .flatMap((part) => part.getAttribute("d").split(/[MLC]/).filter(Boolean))
+        .map((point) => point.split(",").map(Number)))(hand.figures.signed(data))"""
+    x, y = script("signed", code, scale=scale, beta=beta).T
+    assert len(x) > 50 and x.min() >= 47.9 and x.max() <= 784.1
+    assert y.min() >= 45.9 and y.max() <= 46 + 280.1
 
 
 def test_shuffled_orders_are_permutations_and_differ(script):
