@@ -7,6 +7,7 @@ A browser is no part of the book: where none is found, one line says so and the 
 import functools
 import http.server
 import json
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,8 @@ ONCE = ("tex", "ids", "outputs", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
+# A command of TeX; the backslash of a Windows path follows a word.
+TEX = re.compile(r"(?<![A-Za-z]{2})\\[A-Za-z]")
 # What a reader types, and the start of the page that must come first; no excerpt may hold TeX.
 SEARCHES = {
     "heads": "chapters/ridge/",
@@ -193,7 +196,8 @@ def search_faults(browser, home: str) -> list[str]:
             page.wait_for_timeout(1_500)  # results come one after another, best first
             first = links.first.get_attribute("href")
             shown = page.locator("#search-results").inner_text()
-            noted += [f"shows TeX: {line[:80]}" for line in shown.splitlines() if "\\" in line]
+            lines = filter(TEX.search, shown.splitlines())
+            noted += [f"shows TeX: {line[:80]}" for line in lines]
         except Exception as error:  # a timeout is what no result looks like
             first = f"nothing ({type(error).__name__})"
         if not first.lstrip("./").startswith(wanted):
