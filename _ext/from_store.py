@@ -4,6 +4,8 @@ task, and what each result cost. A page that holds a marker gets the table in it
 
 import functools
 
+from markers import filler
+
 from iclbook.card import anchor, badge
 from iclbook.catalogue import experiments, find
 from iclbook.claim import all_claims
@@ -68,14 +70,9 @@ def gain(result, family: str) -> str:
         worst = losing.loc[losing["mean"].idxmin()]
         count += f"<br>{worst['setting']}: {percent(worst['mean'])}{JOIN}%"
     interval = f"{percent(best['low'])} to {percent(best['high'])}"
-    return (
-        (
-            f"{badge(verdict, f'{mean} %')}<br>{interval}<br>"
-            f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
-        )
-        .replace(" = -", " = −")
-        .replace(" = ", f"{JOIN}={JOIN}")
-    )
+    setting = f'{best["setting"]}<br><span class="claim-kind">{count}</span>'
+    setting = setting.replace(" = -", " = −").replace(" = ", f"{JOIN}={JOIN}")
+    return f"{badge(verdict, f'{mean} %')}<br>{interval}<br>{setting}"
 
 
 def claim_links(experiment_id: str) -> str:
@@ -170,13 +167,6 @@ MARKERS = {
 }
 
 
-def fill_markers(app, docname, source):
-    """Replace the marker lines of a page (event source-read)."""
-    for marker, text in MARKERS.items():
-        if marker in source[0]:
-            source[0] = source[0].replace(marker, text())
-
-
 def setup(app):
-    app.connect("source-read", fill_markers)
+    app.connect("source-read", filler(MARKERS))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

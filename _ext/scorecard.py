@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
+from markers import filler
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
@@ -89,13 +90,6 @@ MARKERS = {
 }
 
 
-def fill_markers(app, docname, source):
-    """Replace the marker lines of a page (event source-read)."""
-    for marker, text in MARKERS.items():
-        if marker in source[0]:
-            source[0] = source[0].replace(marker, text())
-
-
 def flat(row: dict) -> dict:
     """A row of the ledger with one value a column."""
     fresh = row["fresh"] or {"sets": None, "share": None}
@@ -151,7 +145,7 @@ def add_script(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    app.connect("source-read", fill_markers)
+    app.connect("source-read", filler(MARKERS))
     app.add_transform(IndexItems)
     app.connect("html-page-context", add_script)
     app.connect("build-finished", finish)

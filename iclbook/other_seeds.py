@@ -50,7 +50,8 @@ def report_on(
     **options,
 ) -> list[dict]:
     """`judged` on `results_on`; with `sets`, also the share of so many `subsets` that give the
-    recorded verdict, and the sets themselves in `claims/fresh.csv` of the store."""
+    recorded verdict, and the sets themselves in `claims/fresh.csv` of the store, which keeps
+    what it says of other claims."""
     results = results_on(claims, seeds, store, with_stored, **options)
     rows = judged(claims, results)
     if not sets:
@@ -59,6 +60,10 @@ def report_on(
     path = store.root / "claims" / "fresh.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame([row for found in drawn.values() for row in found])
+    if path.is_file():
+        before = pd.read_csv(path)
+        table = pd.concat([before[~before["claim"].isin(list(drawn))], table])
+    table = table.sort_values(["claim", "set"], kind="stable")
     atomic_write(path, table.to_csv(index=False, lineterminator="\n").encode())
     for row in rows:
         same = [found["verdict"] == row["verdict"] for found in drawn[row["id"]]]

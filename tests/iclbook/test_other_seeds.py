@@ -77,3 +77,14 @@ def test_shares_of_fresh_seeds_are_read_from_the_store(tmp_path):
     shares = claims.fresh_shares(Store(tmp_path))
     assert shares == {LEMMA5.id: {"sets": 2, "share": 0.5}}
     assert claims.fresh_shares(Store(tmp_path / "none")) == {}
+
+
+def test_fresh_sets_of_other_claims_are_kept_and_those_judged_again_replaced(small, store):
+    path = store.root / "claims" / "fresh.csv"
+    path.parent.mkdir(parents=True)
+    other, old = "yang2024/zeta", f"{LEMMA5.id},0,1 2,partly,7.0"
+    path.write_text(f"claim,set,seeds,verdict,measured\n{other},0,1 2,partly,0.25\n{old}\n")
+    other_seeds.report_on([LEMMA5], tuple(range(1000, 1006)), store, sets=3, progress=False)
+    lines = path.read_text().splitlines()
+    assert lines[-1] == f"{other},0,1 2,partly,0.25" and old not in lines
+    assert [line.split(",")[:2] for line in lines[1:-1]] == [[LEMMA5.id, s] for s in "012"]

@@ -23,8 +23,9 @@ ONCE = ("tex", "ids", "outputs", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
-# A command of TeX; the backslash of a Windows path follows a word.
-TEX = re.compile(r"(?<![A-Za-z]{2})\\[A-Za-z]")
+# Commands for Windows on *Without make*: the only backslashes that are no TeX. An excerpt may
+# begin within the first word.
+WINDOWS = re.compile(r"(ripts|benchmarks)\\\w+")
 # What a reader types, and the start of the page that must come first; no excerpt may hold TeX.
 SEARCHES = {
     "heads": "chapters/ridge/",
@@ -181,6 +182,11 @@ def hand_faults(browser, home: str, name: str) -> list[str]:
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 
 
+def has_tex(line: str) -> bool:
+    """Whether TeX stands in a line of search results."""
+    return "\\" in WINDOWS.sub("", line)
+
+
 def search_faults(browser, home: str) -> list[str]:
     """Searches whose first result is not the chapter that a reader wants."""
     faults = []
@@ -196,8 +202,7 @@ def search_faults(browser, home: str) -> list[str]:
             page.wait_for_timeout(1_500)  # results come one after another, best first
             first = links.first.get_attribute("href")
             shown = page.locator("#search-results").inner_text()
-            lines = filter(TEX.search, shown.splitlines())
-            noted += [f"shows TeX: {line[:80]}" for line in lines]
+            noted += [f"shows TeX: {line[:80]}" for line in shown.splitlines() if has_tex(line)]
         except Exception as error:  # a timeout is what no result looks like
             first = f"nothing ({type(error).__name__})"
         if not first.lstrip("./").startswith(wanted):
