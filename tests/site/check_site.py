@@ -7,7 +7,6 @@ A browser is no part of the book: where none is found, one line says so and the 
 import functools
 import http.server
 import json
-import re
 import sys
 import threading
 import time
@@ -23,10 +22,8 @@ ONCE = ("tex", "ids", "outputs", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
-# Commands for Windows on *Without make*: the only backslashes that are no TeX. An excerpt may
-# begin within the first word.
-WINDOWS = re.compile(r"(ripts|benchmarks)\\\w+")
-# What a reader types, and the start of the page that must come first; no excerpt may hold TeX.
+# What a reader types, and the start of the page that must come first. No excerpt may hold TeX:
+# nothing else in the book has backslashes.
 SEARCHES = {
     "heads": "chapters/ridge/",
     "ridge": "chapters/ridge/",
@@ -182,11 +179,6 @@ def hand_faults(browser, home: str, name: str) -> list[str]:
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 
 
-def has_tex(line: str) -> bool:
-    """Whether TeX stands in a line of search results."""
-    return "\\" in WINDOWS.sub("", line)
-
-
 def search_faults(browser, home: str) -> list[str]:
     """Searches whose first result is not the chapter that a reader wants."""
     faults = []
@@ -202,7 +194,7 @@ def search_faults(browser, home: str) -> list[str]:
             page.wait_for_timeout(1_500)  # results come one after another, best first
             first = links.first.get_attribute("href")
             shown = page.locator("#search-results").inner_text()
-            noted += [f"shows TeX: {line[:80]}" for line in shown.splitlines() if has_tex(line)]
+            noted += [f"shows TeX: {line[:80]}" for line in shown.splitlines() if "\\" in line]
         except Exception as error:  # a timeout is what no result looks like
             first = f"nothing ({type(error).__name__})"
         if not first.lstrip("./").startswith(wanted):

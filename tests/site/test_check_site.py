@@ -138,9 +138,3 @@ def test_a_failed_figure_is_seen(check_site, tmp_path):
     cell = {"id": "c1", "outputs": [{"output_type": "error", "ename": "ValueError"}]}
     (tmp_path / "heads.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
     assert check_site.output_faults(tmp_path) == ["heads: cell c1: ValueError"]
-
-
-def test_tex_is_told_from_a_windows_path(check_site):
-    for text in ("so \\lambda is", "m\\tau I", "word\\tau", "Z^\\top", "Scripts\\python \\tau"):
-        assert check_site.has_tex(text)
-    assert not check_site.has_tex("ripts\\python benchmarks\\panel.py")
