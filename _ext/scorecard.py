@@ -12,13 +12,14 @@ import re
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import urlencode
 
 from markers import filler
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
-from iclbook.card import SIGNS, agreeing, anchor, badge, card, command
-from iclbook.claim import KINDS, VERDICTS, all_claims
+from iclbook.card import SIGNS, WHOSE, agreeing, anchor, badge, card, command
+from iclbook.claim import KINDS, SOURCES, VERDICTS, all_claims
 
 PAGE = "chapters/back/scorecard"
 PARTS = {"ridge": "Part I", "dual": "Part II", "bridge": "Part III"}
@@ -38,27 +39,37 @@ def cards() -> str:
 
 
 def counts() -> str:
-    """A table of how many claims of each kind have which verdict; a number shows its claims."""
-    found = Counter((row["kind"], row["verdict"]) for row in ledger())
-    lines = [f"| | {' | '.join(map(badge, VERDICTS))} | all |", "|---" * 6 + "|"]
-    for kind in (*KINDS, "all"):
-        cells = []
-        for verdict in (*VERDICTS, "all"):
-            fits = [
-                n for (k, v), n in found.items() if kind in (k, "all") and verdict in (v, "all")
-            ]
-            query = f"?kind={kind}&verdict={verdict}".replace("all", "")
-            cells.append(f'<a href="{query}">{sum(fits)}</a>' if fits else "0")
-        lines.append(f"| **{kind}** | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """A table of how many claims have which verdict: by kind, the empirical ones by whose
+    statement it is, and all of them by that. A number shows its claims."""
+    empirical = {"kind": "empirical"}
+    lines = [f"| | {' | '.join(map(badge, VERDICTS))} | all |", "|---|" + "--:|" * 5]
+    lines += [count_row(kind, kind=kind) for kind in KINDS]
+    lines += [
+        count_row(f"empirical, {WHOSE[whose]}", **empirical, source=whose) for whose in SOURCES
+    ]
+    lines += [count_row(f"all, {WHOSE[whose]}", source=whose) for whose in SOURCES]
+    return "\n".join([*lines, count_row("all")])
+
+
+def count_row(name: str, **wanted: str) -> str:
+    """A line of `counts`: the claims whose row has the wanted values, by verdict."""
+    cells = []
+    for verdict in (*VERDICTS, "all"):
+        query = wanted | ({} if verdict == "all" else {"verdict": verdict})
+        found = sum(query.items() <= row.items() for row in ledger())
+        cells.append(f'<a href="?{urlencode(query)}">{found}</a>' if found else "0")
+    return f"| **{name}** | {' | '.join(cells)} |"
 
 
 def filters() -> str:
     """The form that assets/scorecard.js shows and obeys."""
-    choices = {"verdict": VERDICTS, "kind": KINDS, "paper": ("yang2024", "ren2024")}
+    choices = {"verdict": VERDICTS, "kind": KINDS, "source": SOURCES}
+    choices |= {"paper": ("yang2024", "ren2024")}
     fields = [
         f'<label>{name.capitalize()} <select name="{name}"><option value="">all</option>'
-        + "".join(f"<option>{value}</option>" for value in values)
+        + "".join(
+            f'<option value="{value}">{WHOSE.get(value, value)}</option>' for value in values
+        )
         + "</select></label>"
         for name, values in choices.items()
     ]

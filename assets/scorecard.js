@@ -8,7 +8,7 @@ function select() {
   const wanted = new FormData(form);
   const words = wanted.get("text").toLowerCase().split(/\s+/);
   for (const card of cards) {
-    const fits = ["verdict", "kind", "paper"].every((key) => ["", card.dataset[key]].includes(wanted.get(key)));
+    const fits = ["verdict", "kind", "source", "paper"].every((key) => ["", card.dataset[key]].includes(wanted.get(key)));
     card.hidden = !(fits && words.every((word) => texts.get(card).includes(word)));
   }
   for (const chapter of chapters) chapter.hidden = !chapter.querySelector(".claim:not([hidden])");

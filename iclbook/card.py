@@ -53,7 +53,8 @@ def card(row: dict, page: str = "") -> str:
     """Markdown of a claim. With `page`, the address of its chapter, it is an entry of the
     scorecard: its title links there, and what explains it is folded."""
     paper = row["id"].partition("/")[0]
-    data = f'data-paper="{paper}" data-kind="{row["kind"]}" data-verdict="{row["verdict"]}"'
+    keys = {"paper": paper} | {key: row[key] for key in ("kind", "source", "verdict")}
+    data = " ".join(f'data-{key}="{value}"' for key, value in keys.items())
     item = escape(row["item"][:1].upper() + row["item"][1:])
     if page:
         item = f'<a href="{page}#{anchor(row["id"])}">{item}</a>'

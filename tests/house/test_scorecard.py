@@ -6,12 +6,13 @@ import importlib
 import json
 import re
 import sys
+from urllib.parse import parse_qsl
 
 import pytest
 from book import BOOK
 
 from iclbook.card import agreeing
-from iclbook.claim import KINDS, VERDICTS, all_claims
+from iclbook.claim import KINDS, SOURCES, VERDICTS, all_claims
 from iclbook.errors import InputError
 
 BUILT = BOOK / "_build" / "html" / "chapters" / "back" / "scorecard.html"
@@ -45,10 +46,25 @@ def test_counts_are_those_of_the_ledger(scorecard):
         [int(n) for n in re.findall(r">(\d+)<|\b(0)\b", row) for n in n if n] for row in rows
     ]
     claims = all_claims().values()
-    for kind, found in zip(KINDS, counts):
-        of_kind = [claim.verdict for claim in claims if claim.kind == kind]
-        assert found == [*(of_kind.count(verdict) for verdict in VERDICTS), len(of_kind)]
-    assert counts[-1][-1] == len(claims)
+    groups = [[claim for claim in claims if claim.kind == kind] for kind in KINDS]
+    by_source = [[claim for claim in claims if claim.source == source] for source in SOURCES]
+    groups += [[claim for claim in group if claim.kind == "empirical"] for group in by_source]
+    for group, found in zip([*groups, *by_source, claims], counts, strict=True):
+        verdicts = [claim.verdict for claim in group]
+        assert found == [*(verdicts.count(verdict) for verdict in VERDICTS), len(verdicts)]
+
+
+def test_a_count_leads_to_its_claims(scorecard):
+    """The filters of assets/scorecard.js compare what a card carries with the address."""
+    cards = re.findall(r'<div class="claim" id[^>]+>', scorecard.cards())
+    fields = re.findall(r'<select name="(\w+)">', scorecard.filters())
+    found = re.findall(r'href="\?([^"]*)">(\d+)<', scorecard.counts())
+    assert len(found) > 25
+    for query, count in found:
+        wanted = dict(parse_qsl(query))
+        assert set(wanted) <= set(fields)
+        fits = [f'data-{name}="{value}"' for name, value in wanted.items()]
+        assert sum(all(part in card for part in fits) for card in cards) == int(count)
 
 
 def test_the_strip_counts_every_claim(scorecard):
