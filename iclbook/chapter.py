@@ -1,17 +1,22 @@
 """What a chapter calls: results, differences from the paper, verdicts, source code."""
 
 import inspect
+import math
 import os
+import re
 
 import pandas as pd
 from IPython.display import Code, Markdown, display
 
 from iclbook import runner
-from iclbook.card import agreeing, card
+from iclbook.card import agreeing, card, number
 from iclbook.catalogue import find
 from iclbook.errors import require
 from iclbook.experiment import PROFILES
 from iclbook.store import Result, Store
+
+LONG = 12  # rows that a table shows unfolded
+FOLD = '\n\n<details class="all-rows"><summary>All {} rows</summary>\n\n{}\n\n</details>'
 
 
 def profile() -> str:
@@ -63,15 +68,27 @@ def claims_of(chapter: str) -> None:
     display(Markdown("\n\n".join(map(card, rows))))
 
 
-def table(frame: pd.DataFrame, digits: int = 3) -> None:
-    """Show a small table with a few significant digits and no index. A bar in a name or text
-    stays a bar; where there is no value stands a dash."""
-    plain = frame.rename(columns=lambda name: str(name).replace("|", "\\|"))
-    text = plain.select_dtypes(exclude="number").columns
-    plain[text] = plain[text].astype(str).replace(r"\|", r"\\|", regex=True)
-    plain = plain.astype(object).where(frame.notna().to_numpy(), None)
-    how = {"index": False, "floatfmt": f".{digits}g", "missingval": "–"}
-    display(Markdown(plain.to_markdown(**how)))
+def table(frame: pd.DataFrame, digits: int = 3, *, telling=None, missing: str = "") -> None:
+    """Show a table with a few significant digits, no index, and words in place of a program's
+    names and values.
+
+    A long table shows only the rows of the mask `telling`, its first twelve by default, and
+    folds the whole. Where there is no value stands a dash, which `missing` explains.
+
+    Raises InputError where a value is missing and nothing says why.
+    """
+    gaps = frame.isna().any(axis=None)
+    require(bool(missing) or not gaps, "a value is missing: say why with missing='...'")
+    plain = frame.rename(columns=lambda name: _plain(str(name), digits))
+    plain = plain.astype(object).map(lambda value: _plain(value, digits))
+    sides = ["left" if text else "right" for text in frame.map(type).eq(str).any()]
+    shown = plain.head(LONG) if telling is None else plain[telling]
+    whole, part = (
+        rows.to_markdown(index=False, disable_numparse=True, colalign=sides)
+        for rows in (plain, shown)
+    )
+    text = whole if len(plain) <= LONG else part + FOLD.format(len(plain), whole)
+    display(Markdown(f"{text}\n\n–: {missing}" if gaps else text))
 
 
 def show_source(*things) -> None:
@@ -81,11 +98,23 @@ def show_source(*things) -> None:
         display(Code(inspect.getsource(thing), language="python"))
 
 
-def _plain(value) -> str:
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else f"{value}"
-    )
+def _plain(value, digits: int = 6) -> str:
+    """A value in a table as a reader wants to see it; mathematics and code stay as they are."""
+    if isinstance(value, tuple):
+        return ", ".join(_plain(part) for part in value)
+    if isinstance(value, str):
+        if "$" in value or "`" in value:
+            return value
+        words = re.sub(r"_(?=[^\W\d_]{2})", " ", value).replace("|", r"\|")
+        return re.sub(r"(?<!\w)-(?=\d)", "−", words)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    rounded = float(f"{value:.{digits}g}")
+    whole = 1_000 <= abs(rounded) < 1_000_000 and rounded.is_integer()
+    return _plain(int(rounded)) if whole else number(value, digits)

@@ -102,7 +102,7 @@ def test_a_bar_does_not_break_a_table(shown):
     assert r"largest \|w\|" in shown[0] and r"a\|b" in shown[0]
 
 
-def test_no_value_is_a_dash_and_counts_stay_whole(shown):
+def test_no_value_is_a_dash_with_a_note_and_counts_stay_whole(shown):
     nothing = float("nan")
     frame = {
         "n": [20_000, 3],
@@ -110,6 +110,43 @@ def test_no_value_is_a_dash_and_counts_stay_whole(shown):
         "only": [2, nothing],
         "t": ["a", None],
     }
-    chapter.table(pd.DataFrame(frame))
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown[0].splitlines()]
-    assert rows[2:] == [["20000", "1.23", "2", "a"], ["3", "–", "–", "–"]]
+    with pytest.raises(InputError, match="say why"):
+        chapter.table(pd.DataFrame(frame))
+    chapter.table(pd.DataFrame(frame), missing="not trained")
+    body, _, note = shown[0].rpartition("\n\n")
+    assert cells(body)[2:] == [["20,000", "1.23", "2", "a"], ["3", "–", "–", "–"]]
+    assert note == "–: not trained"
+
+
+def cells(text):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+
+
+def test_a_program_names_and_values_are_words_in_a_table(shown):
+    frame = {
+        "final_loss": [float("inf"), 12_345.0],
+        "w_1": [1e-5, -0.25],
+        "centred": [True, False],
+        "own_changed": ["decay_at_each: -3", "item 26_2, $W_{ab}$"],
+    }
+    chapter.table(pd.DataFrame(frame), missing="not needed")
+    names, _, *rows = cells(shown[0])
+    assert names == ["final loss", "w_1", "centred", "own changed"]
+    assert rows == [
+        ["∞", "10<sup>−5</sup>", "yes", "decay at each: −3"],
+        ["12,300", "−0.25", "no", "item 26_2, $W_{ab}$"],
+    ]
+    assert shown[0].splitlines()[1].count(":|") == 3  # all but the words stand to the right
+
+
+def test_a_long_table_shows_the_telling_rows_and_folds_the_whole(shown):
+    frame = pd.DataFrame({"n": range(13)})
+    chapter.table(frame)
+    chapter.table(frame, telling=frame["n"] > 10)
+    chapter.table(frame.head(12), telling=frame.head(12)["n"] > 10)
+    parts = [text.partition("<details")[::2] for text in shown]
+    for (seen, folded), first in zip(parts[:2], (0, 11)):
+        wanted = [[str(n)] for n in range(first, 12 if first == 0 else 13)]
+        assert cells(seen.strip())[2:] == wanted
+        assert "All 13 rows" in folded and cells(folded)[-3] == ["12"]
+    assert parts[2][1] == "" and len(cells(shown[2])) == 2 + 12

@@ -18,7 +18,7 @@ BUILT = BOOK / "_build"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 HEIGHT, WIDTHS, EQUATIONS_AT = 900, (1440, 768, 360), 1280
 PAPER = 680  # A4 with margins of 15 mm, in CSS pixels
-ONCE = ("tex", "ids", "outputs", "images")
+ONCE = ("tex", "ids", "outputs", "tables", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"

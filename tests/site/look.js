@@ -31,9 +31,26 @@ window.look = (() => {
 
   function outputs() {
     const failed = all(".cell_output :is(.traceback, .stderr)").map((box) => `error output: ${seen(box.textContent)}`);
-    const values = all(".cell_output :is(td, .stream pre, .text_plain pre)");
+    const values = all(".cell_output :is(.stream pre, .text_plain pre)");
     const empty = values.filter((box) => /(^|[^\w])nan($|[^\w])/i.test(box.textContent));
     return [...failed, ...empty.map((box) => `nan in an output: ${seen(box.textContent)}`)];
+  }
+
+  // What a program writes and no reader wants: raw values, names of columns, and more rows than one looks at.
+  function tables() {
+    const prose = (box) => {
+      const copy = box.cloneNode(true);
+      for (const part of copy.querySelectorAll("code, .math, mjx-container")) part.remove();
+      return copy.textContent;
+    };
+    const values = all("td, th").filter((box) => /(^|[^\w])(nan|inf|True|False)($|[^\w])/.test(prose(box)));
+    const names = all("th").filter((box) => /[a-z0-9]_[a-z0-9]/i.test(prose(box)));
+    const long = all(".cell_output table").filter((box) => box.querySelectorAll("tr").length > 13 && !box.closest("details"));
+    return [
+      ...values.map((box) => `raw value in a table: ${seen(box.textContent)}`),
+      ...names.map((box) => `raw name over a column: ${seen(box.textContent)}`),
+      ...long.map((box) => `table of ${box.querySelectorAll("tr").length} rows, none folded: ${seen(box.textContent)}`),
+    ];
   }
 
   function images() {
@@ -79,5 +96,5 @@ window.look = (() => {
     ];
   }
 
-  return { unfold, tex, ids, outputs, images, sideways, cut, paper };
+  return { unfold, tex, ids, outputs, tables, images, sideways, cut, paper };
 })();

@@ -53,7 +53,11 @@ def faults_of(check_site, look_by):
 
 
 def test_a_sound_page_passes(faults_of):
-    assert faults_of("<pre>$x$ \\alpha</pre><img src='data:,' alt='A dot.'>") == []
+    table = "<th><code>d_r</code> inference</th><td>finite, Falsehood</td>"
+    table = (
+        f"<div class='cell_output'><details><table>{table}{14 * '<tr>'}</table></details></div>"
+    )
+    assert faults_of(f"<pre>$x$ \\alpha</pre><img src='data:,' alt='A dot.'>{table}") == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,15 @@ def test_a_sound_page_passes(faults_of):
         ("<p>so \\alpha is</p>", "TeX is left"),
         ('<math><mtext mathcolor="red">\\inR</mtext></math>', "TeX error"),
         ("<p id='a'></p><p id='a'></p>", "id a stands 2 times"),
-        ("<div class='cell_output'><table><td>nan</td></table></div>", "nan in an output"),
+        (
+            "<div class='cell_output'><div class='stream'><pre>nan</pre></div></div>",
+            "nan in an output",
+        ),
+        ("<table><td>nan</td></table>", "raw value in a table: nan"),
+        ("<table><td>above -inf</td></table>", "raw value in a table: above -inf"),
+        ("<table><td>True, 2</td></table>", "raw value in a table: True"),
+        ("<table><th>final_loss</th></table>", "raw name over a column: final_loss"),
+        (f"<div class='cell_output'><table>{14 * '<tr><td>1'}</table></div>", "of 14 rows"),
         ("<div class='cell_output'><div class='traceback'>E</div></div>", "error output"),
         ("<img src='data:,'>", "image without a text"),
         ("<p style='width: 400px'>x</p>", "at 360 px the page"),
