@@ -1,7 +1,6 @@
 """What a chapter calls: results, differences from the paper, verdicts, source code."""
 
 import inspect
-import math
 import os
 import re
 
@@ -43,17 +42,11 @@ def deviations(*experiment_ids: str) -> None:
         elif not rows:
             text = f"**{experiment.id}**: differences from the paper: none."
         else:
-            cells = [
-                (
-                    r["setting"],
-                    "not stated" if r["paper"] is None else _plain(r["paper"]),
-                    _plain(r["full"]),
-                )
-                for r in rows
-            ]
-            body = "\n".join(f"| `{name}` | {paper} | {full} |" for name, paper, full in cells)
             head = "| setting | paper | this book |\n|---|---|---|"
-            text = f"**{experiment.id}**, setting by setting:\n\n{head}\n{body}"
+            text = f"**{experiment.id}**, setting by setting:\n\n{head}"
+            for row in rows:
+                paper = "not stated" if row["paper"] is None else _plain(row["paper"])
+                text += f"\n| `{row['setting']}` | {paper} | {_plain(row['full'])} |"
         display(Markdown(text))
 
 
@@ -83,11 +76,10 @@ def table(frame: pd.DataFrame, digits: int = 3, *, telling=None, missing: str = 
     plain = plain.astype(object).map(lambda value: _plain(value, digits))
     sides = ["left" if text else "right" for text in frame.map(type).eq(str).any()]
     shown = plain.head(LONG) if telling is None else plain[telling]
-    whole, part = (
-        rows.to_markdown(index=False, disable_numparse=True, colalign=sides)
-        for rows in (plain, shown)
-    )
-    text = whole if len(plain) <= LONG else part + FOLD.format(len(plain), whole)
+    how = {"index": False, "disable_numparse": True, "colalign": sides}
+    text = whole = plain.to_markdown(**how)
+    if len(plain) > LONG:
+        text = shown.to_markdown(**how) + FOLD.format(len(plain), whole)
     display(Markdown(f"{text}\n\n–: {missing}" if gaps else text))
 
 
@@ -111,10 +103,7 @@ def _plain(value, digits: int = 6) -> str:
         return "yes" if value else "no"
     if pd.isna(value):
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    rounded = float(f"{value:.{digits}g}")
-    whole = 1_000 <= abs(rounded) < 1_000_000 and rounded.is_integer()
-    return _plain(int(rounded)) if whole else number(value, digits)
+    rounded = value if isinstance(value, int) else float(f"{value:.{digits}g}")
+    if isinstance(value, int) or (1_000 <= abs(rounded) < 1e6 and rounded.is_integer()):
+        return f"{rounded:,.0f}".replace("-", "−")
+    return number(value, digits).replace("inf", "∞")
