@@ -4,6 +4,7 @@
 returned, and leads to the claim's card. {measured}`yang2024/fig2a-batches-do-as-well` shows the
 number alone; tokens and loss after the id, such as `unit batch`, pick one reading.
 {stored}`yang2024/fig3 gaps.gap median where N == 50` takes a number from a stored table.
+A last word `%` shows either in percent.
 
 What does not exist, and a check that no longer returns its verdict, ends the build.
 """
@@ -50,7 +51,7 @@ def verdict(text: str, page: str) -> str:
 
 def measured(text: str, page: str = "") -> str:
     """What the check of a claim returned, or what it returned under one reading."""
-    claim_id, *reading = text.split()
+    claim_id, *reading = text.removesuffix(" %").split()
     row = row_of(claim_id)
     if reading:
         found = [r for r in row["readings"] if [r["tokens"], r["loss"]] == reading]
@@ -58,19 +59,24 @@ def measured(text: str, page: str = "") -> str:
         require(len(found) == 1, f"{claim_id} has no reading {reading}; its readings: {known}")
         row = found[0]
     require(row["measured"] is not None, f"{text}: nothing was measured")
-    return number(row["measured"])
+    return shown(row["measured"], text)
+
+
+def shown(value: float, text: str) -> str:
+    """A number with three digits, in percent where the text ends in %."""
+    return f"{number(100 * value)} %" if text.endswith(" %") else number(value)
 
 
 def stored(text: str, page: str = "") -> str:
     """A number from a column of a stored table: all of its rows, or those of a pandas query."""
-    match = STORED.fullmatch(text)
+    match = STORED.fullmatch(text.removesuffix(" %"))
     require(match is not None, f"{text!r} is not 'experiment table.column how [where query]'")
     experiment, name, column, how, query = match.groups()
     table = read(experiment)[name]
     require(column in table, f"{text!r}: no column {column!r}; there are {', '.join(table)}")
     values = (table.query(query) if query else table)[column]
     require(len(values) > 0, f"{text!r}: no row fits")
-    return number(values.agg(how, skipna=False))
+    return shown(values.agg(how, skipna=False), text)
 
 
 class FromLedger(SphinxRole):

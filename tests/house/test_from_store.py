@@ -55,6 +55,64 @@ def table_of(text: str) -> list[list[str]]:
 
 # --- roles
 
+ROLE = re.compile(r"\{(verdict|measured|stored)\}`([^`]+)`")
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?: to \d+)? %|\d*\.\d+|10\^")
+# Numbers that stand typed in an answer, and why no role reads them.
+TYPED = {
+    ("depth", "1 to 2 %"): "a measure of the in-domain run that no claim returns alone",
+    ("representation", "1 %"): "a median over the seeds of a ratio of two rows of a table",
+    ("trained", "29 %"): "a gain between the better of two starts; the page's table has it",
+    ("trained", "1 %"): "a mean gain; the claim has the lower end of its interval",
+    ("trained", "0.3 %"): "as 29 %",
+    ("trained", "1.25"): "a closed form, proved on the page",
+}
+
+
+def answers() -> dict[str, str]:
+    """{chapter: the paragraph of its answer}"""
+    found = {}
+    for path in sorted((BOOK / "chapters").rglob("*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+            found[path.stem] = re.search(r"^\*\*Answer\.\*\* (.+)$", "".join(first), re.M)[1]
+    return found
+
+
+def test_the_numbers_of_an_answer_are_read_not_typed():
+    typed = {
+        (chapter, number)
+        for chapter, text in answers().items()
+        for number in NUMBER.findall(ROLE.sub("", text))
+    }
+    assert typed == set(TYPED)
+
+
+@pytest.mark.parametrize(
+    "text", ["about 1.37 times", "within 3 %", "$3\\cdot10^{-14}$", "8 to 10 %"]
+)
+def test_a_typed_number_is_seen(text):
+    assert NUMBER.search(ROLE.sub("", text))
+    assert not NUMBER.search(ROLE.sub("", "at least {measured}`a/b %`, for all 15 steps"))
+
+
+def test_the_roles_of_answers_and_home_page_find_their_numbers(from_ledger):
+    home = (BOOK / "chapters" / "preface.md").read_text(encoding="utf-8")
+    roles = ROLE.findall("\n".join([home, *answers().values()]))
+    assert len(roles) > 30
+    for name, text in roles:
+        assert re.search(r"\d", getattr(from_ledger, name)(text, "scorecard.html"))
+
+
+def test_a_share_is_shown_in_percent(from_ledger):
+    share = from_ledger.row_of("ren2024/fig3-negative")["measured"]
+    assert from_ledger.measured("ren2024/fig3-negative %") == f"{100 * share:.1f} %"
+    name = "ren2024/fig3-trained plain_ends.own_weight max"
+    exact = max(
+        float(row["own_weight"])
+        for row in rows_of(RESULTS / "ren2024/fig3-trained/full.plain_ends.csv")
+    )
+    assert from_ledger.stored(f"{name} %") == f"{100 * exact:.1f} %"
+
 
 def test_a_verdict_shows_the_recorded_one_with_the_measured_number(from_ledger):
     shown = from_ledger.verdict("yang2024/lemma5-constant", "scorecard.html")

@@ -5,6 +5,7 @@ extensions and API page. Where `make book` has run, its pages are checked too.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,19 @@ Prove {prf:ref}`lem-small`; see {numref}`fig-small`.
 ```{solution} ex-small
 :class: dropdown
 Look.
+```
+
+```{glossary}
+:sorted:
+
+zebra
+  The last.
+
+apple
+  The first; not a {term}`zebra`.
+
+Ant
+  Before it.
 ```
 """
 PIXEL = (
@@ -125,6 +139,14 @@ def test_small_book_has_what_the_checks_look_at(small_book):
         assert part in page, part
     api = (small_book / "back" / "api.html").read_text(encoding="utf-8")
     assert 'id="iclbook.errors.InputError"' in api
+
+
+def test_letters_lead_to_the_first_terms(small_book):
+    page = (small_book / "page.html").read_text(encoding="utf-8")
+    (line,) = re.findall(r'<p class="letters">(.*?)</p>', page, re.S)
+    found = re.findall(r'href="#([^"]+)">(\w)<', line)
+    assert found == [("term-Ant", "A"), ("term-zebra", "Z")]
+    assert 'id="term-Ant"' in page and 'id="term-zebra"' in page
 
 
 def test_no_launch_button_without_a_repository(small_book):
