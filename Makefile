@@ -1,7 +1,7 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test test-plain chapters check-site lab results verify bench strip clean
+.PHONY: help book pdf test test-plain chapters check-site lab results verify bench strip clean
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
@@ -37,6 +37,14 @@ help:  ## list the targets
 
 book: $(STAMP)  ## build the book into _build/html, all notebooks executed
 	$(BIN)/jupyter-book build . --all -n -W --keep-going
+
+pdf: $(if $(BROWSER),$(SITE_STAMP))  ## print the built book into one file, _build/book.pdf, with Chromium
+ifeq ($(BROWSER),)
+	@echo "pdf skipped: no Chromium on the path"
+else
+	@[ -f _build/html/index.html ] || $(MAKE) book
+	$(BIN)/python tests/site/print_book.py $(BROWSER)
+endif
 
 test: $(STAMP)  ## run the unit tests, then every chapter as a test
 	@status=0; \

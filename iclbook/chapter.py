@@ -61,17 +61,15 @@ def claims_of(chapter: str) -> None:
     display(Markdown("\n\n".join(map(card, rows))))
 
 
-def table(frame: pd.DataFrame, digits: int = 3, *, telling=None, missing: str = "") -> None:
+def table(
+    frame: pd.DataFrame, digits: int = 3, *, telling=None, missing: str = "no value"
+) -> None:
     """Show a table with a few significant digits, no index, and words in place of a program's
-    names and values.
+    names and values. Where there is no value stands a dash, which `missing` explains.
 
     A long table shows only the rows of the mask `telling`, its first twelve by default, and
-    folds the whole. Where there is no value stands a dash, which `missing` explains.
-
-    Raises InputError where a value is missing and nothing says why.
+    folds the whole.
     """
-    gaps = frame.isna().any(axis=None)
-    require(bool(missing) or not gaps, "a value is missing: say why with missing='...'")
     plain = frame.rename(columns=lambda name: _plain(str(name), digits))
     plain = plain.astype(object).map(lambda value: _plain(value, digits))
     sides = ["left" if text else "right" for text in frame.map(type).eq(str).any()]
@@ -80,7 +78,8 @@ def table(frame: pd.DataFrame, digits: int = 3, *, telling=None, missing: str = 
     text = whole = plain.to_markdown(**how)
     if len(plain) > LONG:
         text = shown.to_markdown(**how) + FOLD.format(len(plain), whole)
-    display(Markdown(f"{text}\n\n–: {missing}" if gaps else text))
+    note = f"\n\n–: {missing}" if frame.isna().any(axis=None) else ""
+    display(Markdown(text + note))
 
 
 def show_source(*things) -> None:
