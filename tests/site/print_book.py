@@ -116,7 +116,7 @@ def print_book(browser, html: Path, out: Path) -> None:
     address = f"http://127.0.0.1:{server.server_port}/print.html"
     page = browser.new_page(viewport={"width": PAPER, "height": HEIGHT})
     page.route(address, lambda route: route.fulfill(body=text, content_type="text/html"))
-    page.set_default_timeout(600_000)
+    page.set_default_timeout(0)  # some minutes of typesetting on a slow machine
     page.emulate_media(media="print", color_scheme="light")
     page.goto(address)
     page.evaluate(TYPESET)
