@@ -84,7 +84,7 @@ def list_(as_json, store):
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where each "
+    help="Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
     "variant has a folder of its own.",
 )
 @click.option(

@@ -62,9 +62,19 @@ class Result:
 
 def book_folder() -> Path | None:
     """The book's folder: the one this package stands in or, where it is installed elsewhere,
-    one around the working folder; None where there is none."""
-    places = (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents)
-    return next((place for place in places if (place / "_toc.yml").is_file()), None)
+    one around the working folder; None where there is none.
+
+    Raises InputError in a copy of the book, whose .venv still has the original's package.
+    """
+    own, here = Path(__file__).resolve().parents[1], (Path.cwd(), *Path.cwd().parents)
+    found = next((place for place in (own, *here) if (place / "_toc.yml").is_file()), None)
+    copy = next((place for place in here if (place / "iclbook" / "store.py").is_file()), own)
+    require(
+        found != own or copy.samefile(own),
+        f"this folder is another book than {own}, from where iclbook is installed; delete "
+        f"{copy / '.venv'} and run `make book`, or leave the folder",
+    )
+    return found
 
 
 class Store:
