@@ -92,7 +92,7 @@ def start(app, env, docnames):
         result = run.get()
         notebook.update(result.nb)
         for complaint in () if result.err else complaints(notebook):
-            logger.warning("%s, %s", path.name, complaint, location=str(path))
+            logger.warning("%s, %s", path.name, complaint, location=env.path2doc(str(path)))
         return result
 
     def stop(app, exception):

@@ -117,7 +117,7 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
     ]
     require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
     changed = dict(change_of(text) for text in changes)
-    how |= {"seeds": seeds_of(seeds), "progress": not as_json}
+    how |= {"seeds": seeds_of(seeds), "progress": not as_json and bool(sys.stderr)}
     if glue_dir:
         os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
     if profile in PROFILES and not ids:  # who asks for all wants those that there are
@@ -135,9 +135,10 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
     for e in chosen:
         state = runner.run(e, profile, store, **how)
         place = store.named(store.file(e, profile))
-        rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
+        name = e.id.partition("@")[0]
+        rows.append({"id": name, "profile": profile, "state": state, "path": place})
         if not as_json:
-            click.echo(f"{e.id}: {state} in {place}")
+            click.echo(f"{name}: {state} in {place}")
     if as_json:
         _print_json(rows)
 

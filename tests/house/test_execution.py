@@ -136,7 +136,7 @@ def test_a_readers_settings_reach_no_page_and_a_figure_that_fails_to_draw_is_nam
     slips = ["x = 1", DRAWN.format(title="$\\frac{1$")]
     done = build(env=env | {"PYTHONWARNINGS": "always"}, fine=fine, slips=slips)
     said = done.stdout + done.stderr
-    assert done.returncode != 0 and "fine.ipynb" not in said, said
+    assert done.returncode != 0 and "fine.ipynb, cell" not in said, said
     page = (tmp_path / "_build/html/fine.html").read_text(encoding="utf-8")
     assert 'src="_images/' in page and "good morning" not in page
     assert re.search(r"slips\.ipynb, cell 2 \(\w+\) shows an error: ValueError", said), said

@@ -171,7 +171,7 @@ def test_several_variants_stand_in_one_store_and_none_replaces_another(says, tmp
     assert len(set(paths)) == 4 and all(Path(path).is_file() for path in paths)
     _, text = says(*start, "--set", "draws=900", "--store", str(tmp_path))
     assert json.loads(text)[0] | {"state": ""} == {
-        "id": Path(paths[0]).parent.relative_to(tmp_path).as_posix(),
+        "id": "yang2024/lemma5",
         "profile": "quick",
         "state": "",
         "path": paths[0],
