@@ -1,7 +1,7 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test test-plain chapters check-site lab results verify bench strip clean
+.PHONY: help book pdf test test-plain chapters check-site lab results verify bench strip clean in-place
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
@@ -93,20 +93,27 @@ clean:  ## remove what was built; .venv and results stay
 	rm -rf _build .pytest_cache .hypothesis
 	find chapters iclbook studies tests _ext -name __pycache__ -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt pyproject.toml
+# The commands in .venv, and the package that they import, belong to the folder it was made in.
+in-place:
+	@[ ! -s $(STAMP) ] || [ "$$(cat $(STAMP))" = "$$(pwd -P)" ] || \
+	    { echo ".venv was made in $$(cat $(STAMP)), and this folder was copied or moved from there: delete .venv and run make again"; exit 1; }
+
+$(STAMP): requirements.txt pyproject.toml | in-place
 	@if [ ! -x $(BIN)/python ]; then \
+	    new=; [ -e .venv ] || new=.venv; \
 	    for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	        $$python -c '$(VERSION_OK)' 2>/dev/null && found=$$python && break; \
 	    done; \
 	    [ -n "$$found" ] || { echo "The book needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=python3.12"; exit 1; }; \
-	    $$found -m venv .venv || exit 1; \
+	    $$found -m venv .venv || { rm -rf $$new; echo "$$found cannot make .venv: on Debian and Ubuntu install python3-venv, then run make again"; exit 1; }; \
 	fi; \
 	$(BIN)/python -c '$(VERSION_OK)' || { echo ".venv holds another Python than 3.11, 3.12 or 3.13: delete .venv and run make again"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo ".venv is not whole (no pip in it): delete .venv and run make again"; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@# Without compiled files every kernel starts seconds later; without its font cache so does the first plot.
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	@$(BIN)/python -c 'import matplotlib.pyplot'
-	@touch $@
+	@pwd -P > $@
 
 $(LAB_STAMP): $(STAMP) requirements-lab.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-lab.txt

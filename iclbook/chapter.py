@@ -16,6 +16,7 @@ from iclbook.store import Result, Store
 
 LONG = 12  # rows that a table shows unfolded
 FOLD = '\n\n<details class="all-rows"><summary>All {} rows</summary>\n\n{}\n\n</details>'
+VARIANTS = "variants"
 
 
 def profile() -> str:
@@ -25,11 +26,25 @@ def profile() -> str:
     return name
 
 
-def load(experiment_id: str) -> Result:
+def load(experiment_id: str, **changes) -> Result:
     """The result of an experiment: read from the store in the full profile, computed live in
-    the quick one."""
-    experiment = find(experiment_id)
-    return Store().read(experiment) if profile() == "full" else runner.live(experiment, "quick")
+    the quick one.
+
+    changes: settings in place of the profile's, such as H=8. The full profile computes such a
+    variant once, and reads it from then on: in `variants` in the book's folder, or in the
+    folder that ICLBOOK_STORE names. Delete it there after a change of the code.
+    """
+    book = find(experiment_id)
+    experiment = book.variant(profile(), **changes)
+    if profile() == "quick":
+        return runner.live(experiment, "quick")
+    store = Store()
+    if experiment.changes:
+        # Standard error is no place for a bar on a built page, so only long runs show one.
+        long = not store.is_stored(book) or store.meta(book, "full")["wall_seconds"] > 60
+        store = Store(store.book / VARIANTS) if store.is_books_own else store
+        runner.run(experiment, "full", store, progress=long)
+    return store.read(experiment)
 
 
 def deviations(*experiment_ids: str) -> None:

@@ -11,7 +11,7 @@ import csv
 import importlib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ VERDICTS = ("reproduced", "partly", "not reproduced", "untestable")
 KINDS = ("identity", "inequality", "empirical")
 SOURCES = ("paper", "after-paper", "ours")
 DIRECTIONS = ("at_most", "at_least")
+FIELDS = ("id", "item", "chapter", "kind", "source", "statement", "direction", "verdict")
+FIELDS += ("experiments",)
 # What yang2024 says of the tokens of its experiments; its theory has tokens of norm 1.
 STATED_TOKENS = "gaussian"
 
@@ -103,15 +105,20 @@ class Claim:
 
         Raises InputError where a result is not the whole sweep of its settings.
         """
+        return self._judge(results)[0]
+
+    def _judge(self, results: Mapping[str, Result]) -> tuple[Outcome, list[dict]]:
+        """`judge`, and `by_reading` from which it follows."""
         if self.verdict == "untestable":
-            return Outcome("untestable", math.nan)
+            return Outcome("untestable", math.nan), []
         read = {name: results[name] for name in self.experiments}
         for name, result in read.items():
             # Stored results were looked through when they were read.
             found = () if isinstance(results, StoredResults) else _faults(name, result)
             require(not found, f"{self.id}: its result is not complete: {'; '.join(found)}")
         try:
-            found = self.outcome(read)
+            rows = self.by_reading(read)
+            found = self._outcome(read, rows)
         except (AttributeError, KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 f"{self.id}: its check does not run on these tables ({error})"
@@ -123,7 +130,7 @@ class Claim:
             f"{self.id}: reproduced, but {found.measured:g} is on the wrong side of the "
             f"threshold {self.threshold:g} ({self.direction})",
         )
-        return found
+        return found, rows
 
     def outcome(self, results: Mapping[str, Result]) -> Outcome:
         """What the check says of results, whether or not they are complete.
@@ -132,9 +139,11 @@ class Claim:
         states, partly needs any; the measured number is the worst of those stated. What is
         proved needs them all.
         """
-        if not self.readings:
+        return self._outcome(results, self.by_reading(results))
+
+    def _outcome(self, results: Mapping[str, Result], rows: list[dict]) -> Outcome:
+        if not rows:
             return self._check(results)
-        rows = self.by_reading(results)
         proved = self.kind != "empirical"
         stated = [row for row in rows if proved or row["tokens"] == STATED_TOKENS]
         numbers = [row["measured"] for row in stated or rows]
@@ -214,41 +223,49 @@ class StoredResults(Mapping):
         return len(self._read)
 
 
-def report(store: Store, chapter: str | None = None) -> list[dict]:
-    """Every claim (of a chapter) as a dict: recorded verdict, returned verdict, measured
-    number, threshold and so on.
+def report(
+    store: Store, chapter: str | None = None, claims: dict[str, Claim] | None = None
+) -> list[dict]:
+    """`judged` on a store's results: all claims (of a chapter), unless some are given."""
+    claims = all_claims() if claims is None else claims
+    chosen = [claim for claim in claims.values() if chapter in (None, claim.chapter)]
+    return judged(chosen, StoredResults(store), fresh_shares(store, claims))
 
-    A claim whose result is missing, damaged or incomplete gets returned = None and the error.
+
+def judged(
+    claims: Iterable[Claim], results: Mapping[str, Result], fresh: Mapping | None = None
+) -> list[dict]:
+    """What each claim's check returns, as `iclbook claims --json` has it: recorded verdict,
+    returned verdict, measured number, threshold, the seeds by experiment, and so on.
+
+    fresh: what `fresh_shares` says. What a check cannot judge gets returned = None and the
+    error.
     """
-    results, fresh, rows = StoredResults(store), fresh_shares(store), []
-    fields = ("id", "item", "chapter", "kind", "source", "statement", "direction", "verdict")
-    fields += ("experiments",)
-    for claim in all_claims().values():
-        if chapter not in (None, claim.chapter):
-            continue
-        row = {name: getattr(claim, name) for name in fields}
-        row |= {"returned": None, "measured": None, "margin": None, "readings": []}
+    rows = []
+    for claim in claims:
+        row = {name: getattr(claim, name) for name in FIELDS}
+        row |= {"returned": None, "measured": None, "margin": None, "readings": [], "seeds": {}}
         try:
-            returned, measured = claim.judge(results)
+            (returned, measured), readings = claim._judge(results)
             row |= {"returned": returned, "measured": _number(measured), "error": None}
             row["margin"] = _number(claim.margin(measured))
-            for reading in claim.by_reading(results):
-                reading["measured"] = _number(reading["measured"])
-                row["readings"].append(reading)
+            row["readings"] = [r | {"measured": _number(r["measured"])} for r in readings]
+            row["seeds"] = {n: list(results[n].settings.seeds) for n in claim.experiments}
         except InputError as error:
             row["error"] = str(error)
-        row |= {"threshold": _number(claim.threshold), "fresh": fresh.get(claim.id)}
+        row |= {"threshold": _number(claim.threshold), "fresh": (fresh or {}).get(claim.id)}
         rows.append(row | {"reason": claim.reason, "fixed": claim.fixed})
     return rows
 
 
-def fresh_shares(store: Store) -> dict[str, dict]:
+def fresh_shares(store: Store, claims: dict[str, Claim] | None = None) -> dict[str, dict]:
     """{claim: {"sets": how many sets of fresh seeds, "share": of those that give the recorded
     verdict}} for the claims that `claims/fresh.csv` of the store knows."""
     path, counts = store.root / "claims" / "fresh.csv", {}
     if not path.is_file():
         return {}
-    recorded = {name: claim.verdict for name, claim in all_claims().items()}
+    claims = all_claims() if claims is None else claims
+    recorded = {name: claim.verdict for name, claim in claims.items()}
     with path.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             same = row["verdict"] == recorded.get(row["claim"])

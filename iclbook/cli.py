@@ -4,6 +4,7 @@ it runs."""
 import json
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -11,6 +12,7 @@ from iclbook.catalogue import experiments, find
 from iclbook.claim import all_claims, report
 from iclbook.errors import InputError, require
 from iclbook.experiment import PROFILES
+from iclbook.listing import FORMATS, claims_in, state_of
 from iclbook.machine import described
 from iclbook.options import change_of, seeds_of
 from iclbook.store import Store, duration
@@ -43,15 +45,17 @@ def list_(as_json, store):
     paper."""
     rows = []
     for e in experiments().values():
-        stored = store.is_stored(e)
+        meta, state, error = state_of(store, e)
         rows.append(
             {
                 "id": e.id,
                 "item": e.item,
                 "chapter": e.chapter,
                 "profiles": [name for name in PROFILES if getattr(e, name) is not None],
-                "stored": stored,
-                "wall_seconds": store.meta(e, "full")["wall_seconds"] if stored else None,
+                "stored": error is None,
+                "state": state,
+                "error": error,
+                "wall_seconds": meta.get("wall_seconds"),
                 "deviations": e.deviations(),
             }
         )
@@ -59,8 +63,9 @@ def list_(as_json, store):
         _print_json(rows)
         return
     for row in rows:
-        took = duration(row["wall_seconds"]) if row["stored"] else "full not stored"
-        click.echo(f"{row['id']:32} {row['chapter']:24} {took:16} {row['item']}")
+        took = duration(row["wall_seconds"]) if row["stored"] else row["state"]
+        about = row["error"] if row["state"] == "not valid" else row["item"]
+        click.echo(f"{row['id']:32} {row['chapter']:24} {took:16} {about}")
 
 
 @cli.command()
@@ -79,7 +84,8 @@ def list_(as_json, store):
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Another setting (needs --store).",
+    help="Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
+    "variant has a folder of its own.",
 )
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
@@ -111,20 +117,28 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
     ]
     require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
     changed = dict(change_of(text) for text in changes)
-    how |= {"seeds": seeds_of(seeds), "changes": changed, "progress": not as_json}
+    how |= {"seeds": seeds_of(seeds), "progress": not as_json and bool(sys.stderr)}
     if glue_dir:
         os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
-    for e in chosen:
-        e.settings(profile, **changed)  # refuse before anything is computed
+    if profile in PROFILES and not ids:  # who asks for all wants those that there are
+        for e in chosen:
+            if getattr(e, profile) is None:
+                click.echo(f"{e.id}: skipped, has no {profile} profile", err=as_json)
+        chosen = [e for e in chosen if getattr(e, profile) is not None]
+    if changed:  # those seeds and settings have a folder of their own
+        changed |= {"seeds": how.pop("seeds")} if how["seeds"] else {}
+    # Refuse before anything is computed.
+    chosen = [e.variant(profile, **changed) for e in chosen]
     from iclbook import runner
 
     rows = []
     for e in chosen:
         state = runner.run(e, profile, store, **how)
         place = store.named(store.file(e, profile))
-        rows.append({"id": e.id, "profile": profile, "state": state, "path": place})
+        name = e.id.partition("@")[0]
+        rows.append({"id": name, "profile": profile, "state": state, "path": place})
         if not as_json:
-            click.echo(f"{e.id}: {state} in {place}")
+            click.echo(f"{name}: {state} in {place}")
     if as_json:
         _print_json(rows)
 
@@ -182,11 +196,16 @@ def verify(ids, as_json, store):
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
 )
+@click.option(
+    "--format", "form", default="table", show_default=True, help=f"{', '.join(FORMATS)}."
+)
 @as_json
 @in_store
-def claims(ids, seeds, with_stored, sets, jobs, as_json, store):
-    """Every claim with its recorded verdict and the one its check returns. Exit code 1 where
-    they differ. Only the form with --seeds computes."""
+def claims(ids, seeds, with_stored, sets, jobs, form, as_json, store):
+    """Every claim: recorded verdict, measured number, threshold. Says so, and ends with exit
+    code 1, where the check returns another verdict. Only the form with --seeds computes."""
+    require(form in FORMATS, f"unknown format {form!r}; choose one of {', '.join(FORMATS)}")
+    form = "json" if as_json else form
     known = all_claims()
     for wanted in ids:
         require(wanted in known, f"unknown claim {wanted!r}; see `iclbook claims`")
@@ -198,21 +217,12 @@ def claims(ids, seeds, with_stored, sets, jobs, as_json, store):
         chosen = [known[name] for name in ids if known[name].experiments]
         from iclbook.other_seeds import report_on
 
-        how = {"jobs": jobs, "progress": not as_json}
+        how = {"jobs": jobs, "progress": form == "table"}
         rows = report_on(chosen, seeds_of(seeds), store, with_stored, sets, **how)
     else:
-        rows = [row for row in report(store) if not ids or row["id"] in ids]
-    if as_json:
-        _print_json(rows)
-    else:
-        for row in rows:
-            says = row["error"] or row["returned"]
-            agrees = "" if says == row["verdict"] else f"  BUT THE CHECK SAYS {says}"
-            of_sets = ""
-            if fresh := row.get("fresh"):
-                of_sets = f"  {fresh['share']:.0%} of {fresh['sets']} sets of fresh seeds"
-            kind = known[row["id"]].kind
-            click.echo(f"{row['id']:44} {kind:11} {row['verdict']}{agrees}{of_sets}")
+        chosen = {name: known[name] for name in ids} if ids else known
+        rows = report(store, claims=chosen)
+    click.echo(claims_in(form, rows))
     sys.exit(0 if all(row["returned"] == row["verdict"] for row in rows) else 1)
 
 
@@ -224,15 +234,13 @@ def status(as_json, store):
     which verdict."""
     results = []
     for e in experiments().values():
-        try:
-            meta, error = store.meta(e, "full"), None
-        except InputError as problem:
-            meta, error = {}, str(problem)
+        meta, state, error = state_of(store, e)
         about = {
             name: meta.get(name)
             for name in ("created", "wall_seconds", "seeds", "tables", "machines", "versions")
         }
-        results.append({"id": e.id, "stored": error is None, "error": error, **about})
+        known = {"id": e.id, "stored": error is None, "state": state, "error": error}
+        results.append(known | about)
     counts = {}
     for claim in all_claims().values():
         counts.setdefault(claim.kind, {}).setdefault(claim.verdict, 0)
@@ -248,21 +256,33 @@ def status(as_json, store):
 
 
 def main():
-    """The entry point. Bad input is one line on standard error and exit code 2."""
+    """The entry point. What a caller can mend is one line on standard error and exit code 2."""
     try:
-        cli.main(standalone_mode=False)
+        require(sys.stdout is not None, "standard output is closed; nothing can be printed")
+        with cli.make_context("iclbook", sys.argv[1:]) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
     except InputError as error:
         _refuse(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         _refuse(error.format_message().replace("\n", " ") + "; see `iclbook --help`")
     except (click.Abort, KeyboardInterrupt):
         stopped = "stopped; finished points are kept, run the same command again to go on"
         click.echo(f"iclbook: {stopped}", err=True)
         sys.exit(130)
+    except OSError as error:
+        place = error.filename or "the output"
+        if error.filename is None:  # or the interpreter writes what is left once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _refuse(f"cannot read or write {place} ({error.strerror}); name another, or free it")
 
 
 def _refuse(message: str) -> None:
-    click.echo(f"iclbook: {message}", err=True)
+    with suppress(OSError):  # who closed standard error reads the exit code
+        click.echo(f"iclbook: {message}", err=True)
     sys.exit(2)
 
 

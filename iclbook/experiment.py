@@ -5,9 +5,11 @@ Light: imports neither torch nor pandas.
 """
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
@@ -72,8 +74,8 @@ class Settings:
         return self.changed(device=device) if hasattr(self, "device") else self
 
     def changed(self, /, **changes) -> "Settings":
-        """The same settings with some changed. Raises InputError for a name they do not have,
-        or another type."""
+        """The same settings with some changed. One value stands for a list of one. Raises
+        InputError for a name they do not have, or another type."""
         names = [f.name for f in dataclasses.fields(self)]
         for name, value in changes.items():
             require(
@@ -81,6 +83,10 @@ class Settings:
                 f"unknown setting {name!r}; this experiment has {', '.join(names)}",
             )
             old = getattr(self, name)
+            if isinstance(old, tuple):
+                value = changes[name] = _tuples(
+                    value if isinstance(value, list | tuple) else (value,)
+                )
             alike = isinstance(value, type(old)) or (
                 isinstance(old, float) and isinstance(value, int)
             )
@@ -187,7 +193,7 @@ class Experiment:
     unstated: settings that the paper leaves open. tables: declarations by name. verify: changes
     to `full` that make it cheap to compute a part again. inputs: where settings ->
     {name: SHA-256} of what is not the book's stands, such as data that a reader names; "" where
-    everything is.
+    everything is. changes: how a `variant` differs from the book's experiment.
     """
 
     id: str
@@ -201,6 +207,7 @@ class Experiment:
     unstated: tuple[str, ...] = ()
     verify: dict = field(default_factory=dict)
     inputs: str = ""
+    changes: dict = field(default_factory=dict)
 
     def settings(self, profile: str, /, **changes) -> Settings:
         """The settings of a profile, with changes. Raises InputError for an unknown profile or
@@ -215,6 +222,29 @@ class Experiment:
             f"{self.id} has no paper profile: the paper states no setting; use full",
         )
         return settings.changed(**changes)
+
+    def variant(self, profile: str, /, **changes) -> "Experiment":
+        """The experiment with a profile's settings changed, under an id of its own, so that
+        several stand beside each other in a store; itself where nothing changes."""
+        settings, book = self.settings(profile, **changes), getattr(self, profile)
+        values = {name: getattr(settings, name) for name in sorted(changes)}
+        changed = {name: x for name, x in values.items() if x != getattr(book, name)}
+        if not changed:
+            return self
+        text = json.dumps(changed)
+        readable = re.sub(r"[^A-Za-z0-9_=.,-]", "", text.replace(":", "="))[:60]
+        name = f"{readable}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        about = {"id": f"{self.id}@{name}", "changes": changed, profile: settings}
+        return dataclasses.replace(self, **about)
+
+    @property
+    def typed(self) -> str:
+        """What names it after `iclbook run`."""
+        words = [self.id.partition("@")[0]]
+        for name, x in self.changes.items():
+            setting = f"--set {shlex.quote(f'{name}={json.dumps(x)}')}"
+            words.append(f"--seeds {','.join(map(str, x))}" if name == "seeds" else setting)
+        return " ".join(words)
 
     def resolve(self) -> Callable:
         """The function that computes one point; imports what it needs."""
@@ -241,6 +271,10 @@ class Experiment:
             elif ours != theirs:
                 rows.append({"setting": f.name, "paper": theirs, "full": ours})
         return rows
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _resolve(place: str) -> Callable:

@@ -5,6 +5,8 @@ import re
 
 from iclbook.errors import require
 
+MOST_SEEDS = 10_000
+
 
 def seeds_of(text: str) -> tuple[int, ...]:
     """(0, 1, 2) from "0,1,2" or "0-2"."""
@@ -15,7 +17,12 @@ def seeds_of(text: str) -> tuple[int, ...]:
             len(ends) <= 2 and all(re.fullmatch(r"[0-9]{1,9}", end) for end in ends),
             f"--seeds must look like 0,1,2 or 10-14, got {text!r}",
         )
-        seeds += range(int(ends[0]), int(ends[-1]) + 1)
+        first, last = int(ends[0]), int(ends[-1])
+        require(
+            len(seeds) + last - first < MOST_SEEDS,
+            f"--seeds names more than {MOST_SEEDS:,} seeds: {text!r}",
+        )
+        seeds += range(first, last + 1)
     require(len(set(seeds)) == len(seeds), f"--seeds names a seed twice: {text!r}")
     require(bool(seeds) or not text, f"--seeds holds no seed: {text!r}")
     return tuple(seeds)
@@ -27,11 +34,6 @@ def change_of(text: str) -> tuple[str, object]:
     require(bool(equals), f"--set must look like NAME=VALUE, got {text!r}")
     require(name != "seeds", "name seeds with --seeds, not with --set")
     try:
-        read = json.loads(value)
-    except ValueError:
-        read = value
-    return name, _tuples(read)
-
-
-def _tuples(value):
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value

@@ -1,7 +1,6 @@
 """Claims judged on seeds that nobody looked at: computed into a store of the reader's own."""
 
 import dataclasses
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,8 +8,8 @@ import pandas as pd
 
 from iclbook import runner
 from iclbook.catalogue import find
-from iclbook.claim import Claim
-from iclbook.errors import InputError, require
+from iclbook.claim import Claim, judged
+from iclbook.errors import require
 from iclbook.files import atomic_write
 from iclbook.store import Result, Store
 
@@ -81,22 +80,6 @@ def joined(first: Result, second: Result) -> Result:
     seeds = (*first.settings.seeds, *second.settings.seeds)
     settings = dataclasses.replace(first.settings, seeds=seeds)
     return Result(tables, settings, f"{first.provenance}; {second.provenance}")
-
-
-def judged(claims: Iterable[Claim], results: Mapping[str, Result]) -> list[dict]:
-    """What each claim's check returns: dicts of id, verdict (recorded), returned, measured,
-    error."""
-    rows = []
-    for claim in claims:
-        returned, measured, problem = None, math.nan, None
-        try:
-            returned, measured = claim.judge(results)
-        except InputError as error:
-            problem = str(error)
-        row = {"id": claim.id, "verdict": claim.verdict, "returned": returned}
-        measured = float(measured) if math.isfinite(measured) else None
-        rows.append(row | {"measured": measured, "error": problem})
-    return rows
 
 
 def subsets(claim: Claim, results: Mapping[str, Result], sets: int) -> Iterator[dict]:

@@ -184,8 +184,9 @@ def run(
     if device:
         settings = settings.on_device(device)
     require(
-        not (changes and store.is_books_own),
-        "changed settings do not go into the book's own store; add --store DIR",
+        not ((changes or experiment.changes) and store.is_books_own),
+        "changed settings do not go into the book's own store; add --store DIR, such as "
+        "--store variants, where chapters look for them",
     )
     require(
         profile != "paper" or not store.is_books_own,
@@ -196,8 +197,8 @@ def run(
         meta = store.meta(experiment, profile, settings)
         require(
             meta["seeds"] == list(settings.seeds),
-            f"{store.named(sidecar)} holds seeds {meta['seeds']}; add --force to replace it, "
-            "or --store DIR",
+            f"{store.named(sidecar)} holds seeds {meta['seeds']}; name another --store DIR"
+            + ", or replace it with --force" * store.is_books_own,
         )
         return "already stored"
     partial = (

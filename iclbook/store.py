@@ -62,9 +62,19 @@ class Result:
 
 def book_folder() -> Path | None:
     """The book's folder: the one this package stands in or, where it is installed elsewhere,
-    one around the working folder; None where there is none."""
-    places = (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents)
-    return next((place for place in places if (place / "_toc.yml").is_file()), None)
+    one around the working folder; None where there is none.
+
+    Raises InputError in a copy of the book, whose .venv still has the original's package.
+    """
+    own, here = Path(__file__).resolve().parents[1], (Path.cwd(), *Path.cwd().parents)
+    found = next((place for place in (own, *here) if (place / "_toc.yml").is_file()), None)
+    copy = next((place for place in here if (place / "iclbook" / "store.py").is_file()), own)
+    require(
+        found != own or copy.samefile(own),
+        f"this folder is another book than {own}, from where iclbook is installed; delete "
+        f"{copy / '.venv'} and run `make book`, or leave the folder",
+    )
+    return found
 
 
 class Store:
@@ -76,8 +86,9 @@ class Store:
         named = root or os.environ.get("ICLBOOK_STORE") or (book and book / "results")
         require(
             bool(named),
-            "no book around this folder, so no results: run inside the book's folder, or name "
-            "a folder of results with --store DIR or ICLBOOK_STORE",
+            "no book around this folder, so no results: they come with the book's folder, not "
+            "with the package. Get the whole book and run inside it, or name a folder of "
+            "results with --store DIR or ICLBOOK_STORE",
         )
         self.book, self.root = book, Path(named).resolve()
         self.is_books_own = bool(book) and self.root == (book / "results").resolve()
@@ -98,7 +109,7 @@ class Store:
     def mend(self, experiment: Experiment, profile: str) -> str:
         """The command that computes a result anew."""
         place = "" if self.is_books_own else f" --store {self.named(self.root)}"
-        return f"iclbook run {experiment.id} --profile {profile} --force{place}"
+        return f"iclbook run {experiment.typed} --profile {profile} --force{place}"
 
     def meta(
         self, experiment: Experiment, profile: str, settings: Settings | None = None
@@ -181,7 +192,9 @@ class Store:
         wanted = wanted or experiment.settings(profile)
         differ = wanted.differing(settings)
         other = f"{self.named(sidecar)} was computed with other settings"
-        require(not differ, f"{other} ({', '.join(differ)}); {mend}")
+        # What a reader computed is never theirs to lose.
+        keep = mend if self.is_books_own else "keep it, and name another --store DIR"
+        require(not differ, f"{other} ({', '.join(differ)}); {keep}")
         # In a store of one's own any seeds will do.
         least = len(wanted.seeds) if self.is_books_own else 1
         require(

@@ -55,15 +55,16 @@ def faults(
         if lacking:
             point = ", ".join(f"{key} = {value}" for key, value in zip(keys, lacking[0]))
             found.append(f"{label}: no row for {point} ({len(lacking)} points)")
+        groups = _numbered(table, keys)
         for key, levels in declared.levels.items():
             levels = getattr(settings, levels) if isinstance(levels, str) else levels
-            if not _each_has(table, keys, key, levels):
+            if not _each_has(groups, table[key], levels):
                 found.append(f"{label}: {key} does not take every declared level, and no other")
         others = [
             key for key in (*keys, *rest) if key != "seed" and key not in declared.decided
         ]
         same = declared.ragged or not others
-        if not same and not _each_has(table, others, "seed", settings.seeds):
+        if not same and not _each_has(_numbered(table, others), table["seed"], settings.seeds):
             found.append(f"{label}: the seeds do not all have the same rows")
         for measure, about in declared.measures.items():
             if not about.missing and table[measure].isna().any():
@@ -71,11 +72,16 @@ def faults(
     return found
 
 
-def _each_has(table: pd.DataFrame, groups: list[str], key: str, values) -> bool:
-    """Whether `key` takes exactly `values` in each group of rows."""
-    pairs = table[[*groups, key]].drop_duplicates()
-    counts = pairs.groupby(groups, sort=False).size()
-    return set(pairs[key]) == set(values) and bool((counts == len(set(values))).all())
+def _numbered(table: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """The number of each row's group, from 0 on."""
+    return table.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+
+
+def _each_has(groups: np.ndarray, column: pd.Series, values) -> bool:
+    """Whether a column takes exactly `values` in each group of rows."""
+    codes, found = pd.factorize(column, use_na_sentinel=False)
+    pairs = np.unique(groups * len(found) + codes)
+    return set(found) == set(values) and len(pairs) == (groups.max() + 1) * len(found)
 
 
 def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:

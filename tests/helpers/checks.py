@@ -32,7 +32,8 @@ LAYERS = (
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
     ("iclbook.other_seeds", "iclbook.card"),
-    ("iclbook.chapter", "iclbook.cli", "iclbook.__main__"),
+    ("iclbook.chapter", "iclbook.listing"),
+    ("iclbook.cli", "iclbook.__main__"),
 )
 # What a file of a study may import, beside libraries and files of its own kind elsewhere. What
 # computes may read settings too.

@@ -8,6 +8,7 @@ import pytest
 from book import BOOK
 
 from iclbook.catalogue import find
+from iclbook.errors import InputError
 from iclbook.store import Store
 
 
@@ -81,7 +82,59 @@ def test_an_installed_package_never_writes_beside_itself(tmp_path):
     for arguments in (["list"], run):
         done = iclbook(*arguments)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert "they come with the book's folder, not with the package" in done.stderr
         assert "--store DIR or ICLBOOK_STORE" in done.stderr
     assert iclbook(*run, ICLBOOK_STORE=str(work / "mine")).returncode == 0
-    assert (work / "mine/yang2024/lemma5/quick.losses.csv").is_file()
+    assert len([*work.glob("mine/yang2024/lemma5@draws=1000.*/quick.losses.csv")]) == 1
     assert sorted(site.rglob("*")) == before
+
+
+def test_a_copied_book_does_not_show_the_originals_results(tmp_path, monkeypatch):
+    """A copied .venv still imports the package of the original, and with it the results."""
+    (tmp_path / "copy/iclbook").mkdir(parents=True)
+    (tmp_path / "copy/chapters").mkdir()
+    monkeypatch.chdir(tmp_path / "copy/chapters")
+    assert Store().is_books_own
+    (tmp_path / "copy/iclbook/store.py").touch()
+    with pytest.raises(InputError, match=r"another book than .* run `make book`"):
+        Store()
+
+
+@pytest.fixture
+def set_up(tmp_path):
+    """Run the Makefile's set-up in a folder of its own, with a shell script for Python."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_bytes((BOOK / name).read_bytes())
+
+    def run(python, in_venv=True):
+        place = tmp_path / (".venv/bin/python" if in_venv else "python")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"#!/bin/bash\n{python}\n")
+        place.chmod(0o755)
+        command = ["make", ".venv/.iclbook-installed", f"PYTHON={tmp_path}/python"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_a_venv_made_elsewhere_is_named(set_up, tmp_path):
+    assert set_up("exit 0")[0] == 0
+    stamp = tmp_path / ".venv/.iclbook-installed"
+    assert stamp.read_text().strip() == str(tmp_path.resolve())
+    assert set_up("exit 0")[0] == 0
+    stamp.write_text("/elsewhere\n")
+    code, words = set_up("exit 0")
+    assert code != 0 and ".venv was made in /elsewhere" in words and "delete .venv" in words
+
+
+def test_a_venv_without_pip_is_named(set_up):
+    code, words = set_up('[ "$2" != pip ]')
+    assert code != 0 and ".venv is not whole" in words
+
+
+def test_a_python_without_venv_leaves_no_half_behind(set_up, tmp_path):
+    """As Debian's python3 does without python3-venv: a folder with a python and no pip."""
+    half = '[ "$2" != venv ] || { mkdir -p .venv/bin; ln -s "$0" .venv/bin/python; exit 1; }'
+    code, words = set_up(half, in_venv=False)
+    assert code != 0 and "install python3-venv" in words and not (tmp_path / ".venv").exists()

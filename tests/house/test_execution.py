@@ -2,6 +2,7 @@
 complains."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def build(tmp_path):
     config["sphinx"]["config"]["suppress_warnings"] = ["bibtex.empty_bibliography"]
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
-    def run(**notebooks):
+    def run(env=None, **notebooks):
         for name, cells in notebooks.items():
             cells = [new_markdown_cell(f"# {name}"), *map(new_code_cell, cells)]
             nbformat.write(
@@ -56,7 +57,10 @@ def build(tmp_path):
         ]
         command += ["--all", "-n", "-W", "--keep-going"]
         return subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}
+            command,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NO_COLOR": "1", **(env or {})},
         )
 
     return run
@@ -98,3 +102,41 @@ def test_standard_error_alone_fails_the_build(build):
     assert (
         done.returncode != 0 and "complains.ipynb" in said and "ZeroDivisionError" not in said
     )
+    assert re.search(
+        r"complains\.ipynb, cell 2 \(\w+\) writes to standard error: look out", said
+    )
+
+
+DRAWN = """import matplotlib.pyplot as plt
+plt.plot([1, 2])
+plt.title({title!r})"""
+WARNS = "import warnings; warnings.warn('old', DeprecationWarning, stacklevel=1)"
+
+
+def test_a_readers_settings_reach_no_page_and_a_figure_that_fails_to_draw_is_named(
+    build, tmp_path
+):
+    """A backend without figures, TeX for text, folders that cannot be written, warnings
+    switched on, a start-up file that prints. The figure raises nothing in its cell: it is
+    drawn after it, and only the output tells."""
+    startup = tmp_path / "home/.ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "a.py").write_text("import sys; print('good morning', file=sys.stderr)")
+    (tmp_path / "home/matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\n")
+    (tmp_path / "home/blocked").write_text("")
+    env = {
+        "MPLBACKEND": "Agg",
+        "MATPLOTLIBRC": "home/matplotlibrc",
+        "MPLCONFIGDIR": "home/blocked/matplotlib",
+        "IPYTHONDIR": "home/.ipython",
+        "JUPYTER_RUNTIME_DIR": "home/blocked/runtime",
+    }
+    env = {name: value.replace("home", f"{tmp_path}/home") for name, value in env.items()}
+    fine = [DRAWN.format(title="a_b 100 %"), f"exec({WARNS!r}, {{'__name__': 'x'}})"]
+    slips = ["x = 1", DRAWN.format(title="$\\frac{1$")]
+    done = build(env=env | {"PYTHONWARNINGS": "always"}, fine=fine, slips=slips)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and "fine.ipynb, cell" not in said, said
+    page = (tmp_path / "_build/html/fine.html").read_text(encoding="utf-8")
+    assert 'src="_images/' in page and "good morning" not in page
+    assert re.search(r"slips\.ipynb, cell 2 \(\w+\) shows an error: ValueError", said), said

@@ -1,18 +1,23 @@
 """The command line as a user meets it: a process, its output, its exit code."""
 
+import csv
 import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from iclbook.catalogue import experiments
+from iclbook.catalogue import experiments, find
 from iclbook.cli import main
 from iclbook.errors import require
+from iclbook.listing import state_of
 
 IDS = list(experiments())
+RUN = ["run", "yang2024/lemma5", "--profile", "quick", "--set", "draws=1000", "--seeds", "7"]
 CLAIM_FIELDS = "id item chapter kind source statement direction verdict returned measured"
 
 
@@ -34,8 +39,81 @@ def test_claims_agree_and_give_the_contracts_fields():
     done = iclbook("claims", "--json")
     assert done.returncode == 0, done.stdout
     for row in json.loads(done.stdout):
-        assert set(row) >= set(f"{CLAIM_FIELDS} threshold reason".split())
+        assert set(row) >= set(f"{CLAIM_FIELDS} threshold reason readings margin fresh".split())
         assert row["returned"] == row["verdict"]
+        assert list(row["seeds"]) == row["experiments"] and all(row["seeds"].values())
+
+
+@pytest.fixture
+def says(monkeypatch, capsys):
+    """Run a command in this process: (exit code, standard output)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["iclbook", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().out
+
+    return run
+
+
+TWO = ("yang2024/fig4-small-h-stalls", "yang2024/lemma5-constant")
+
+
+def test_claims_in_every_format_hold_number_threshold_reading_seeds_and_experiment(says):
+    code, text = says("claims", *TWO, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    claim, gaussian, unit, lemma5 = rows
+    assert code == 0 and [row["claim"] for row in rows] == [TWO[0]] * 3 + [TWO[1]]
+    assert [row["reading"] for row in rows[:3]] == [
+        "",
+        "gaussian tokens, population loss",
+        "unit tokens, population loss",
+    ]
+    assert (claim["verdict"], unit["returned"]) == ("reproduced", "not reproduced")
+    assert gaussian["seeds"] == "0 1 2" and unit["experiments"] == "yang2024/fig4"
+    assert float(lemma5["measured"]) == pytest.approx(289, abs=0.01)
+    assert (lemma5["direction"], float(lemma5["threshold"])) == ("at_least", 4.5)
+
+    _, text = says("claims", *TWO, "--format", "md")
+    assert [line.count("|") for line in text.splitlines()] == [len(claim) + 1] * 6
+    _, text = says("claims", *TWO, "--format", "tex")
+    assert r"at\_least" in text and text.count("&") == 5 * (len(claim) - 1)
+    _, text = says("claims", *TWO)
+    assert text.splitlines()[1].split() == [
+        *(TWO[1], "identity", "reproduced"),
+        *["289,", "at", "least", "4.5", "is", "wanted"],
+    ]
+    assert says("claims", *TWO, "--format", "json") == says("claims", *TWO, "--json")
+
+
+def test_list_and_status_tell_damaged_from_missing(says, lemma5, store):
+    from iclbook import runner
+
+    _, text = says("list", "--store", str(store.root))
+    assert all(line.split()[2] == "missing" for line in text.splitlines())
+    place = store.file(find("yang2024/lemma5"), "full", "losses")
+    runner.run(lemma5, "full", store, progress=False)
+    for damage, words in {
+        "seed\n": "SHA-256 differs",
+        None: "full.losses.csv is missing",
+    }.items():
+        place.write_text(damage) if damage else place.unlink()
+        # Its settings are the small ones of this test, so look at the JSON of these.
+        _, state, error = state_of(store, lemma5)
+        assert state == "not valid" and words in error
+    for command in ("list", "status"):
+        rows = json.loads(says(command, "--json", "--store", str(store.root))[1])
+        rows = rows if command == "list" else rows["results"]
+        states = {row["id"]: row["state"] for row in rows}
+        assert states.pop("yang2024/lemma5") == "not valid"
+        assert set(states.values()) == {"missing"}
+    _, text = says("list", "--store", str(store.root))
+    (line,) = (line for line in text.splitlines() if " not valid " in line)
+    assert "other settings (draws)" in line and "--force" not in line
 
 
 def test_claims_without_tables_exit_with_1(tmp_path):
@@ -73,16 +151,51 @@ def test_start_up_is_light(command, heavy):
     assert done.returncode == 0, done.stderr
 
 
-RUN = ["run", "yang2024/lemma5", "--profile", "quick", "--set", "draws=1000", "--seeds", "7"]
-
-
 def test_run_stores_then_says_already_stored(tmp_path):
     arguments = [*RUN, "--store", str(tmp_path), "--json"]
     assert json.loads(iclbook(*arguments).stdout)[0]["state"] == "stored"
-    csv = tmp_path / "yang2024/lemma5/quick.losses.csv"
-    assert csv.read_text().splitlines()[1].startswith("7,best,")
-    meta = json.loads(csv.with_name("quick.json").read_text())
+    (table,) = tmp_path.glob("yang2024/lemma5@draws=1000,seeds=7.*/quick.losses.csv")
+    assert table.read_text().splitlines()[1].startswith("7,best,")
+    meta = json.loads(table.with_name("quick.json").read_text())
     assert meta["seeds"] == [7] and meta["settings"]["draws"] == 1000
+
+
+def test_several_variants_stand_in_one_store_and_none_replaces_another(says, tmp_path):
+    paths, start = [], ["run", "yang2024/lemma5", "--profile", "quick", "--json"]
+    for changes in (["draws=900"], ["draws=800"], ["draws=800", "N=3"], []):
+        more = [word for change in changes for word in ("--set", change)]
+        code, text = says(*start, *more, "--store", str(tmp_path))
+        (row,) = json.loads(text)
+        paths.append(row["path"])
+        assert (code, row["state"]) == (0, "stored")
+    assert len(set(paths)) == 4 and all(Path(path).is_file() for path in paths)
+    _, text = says(*start, "--set", "draws=900", "--store", str(tmp_path))
+    assert json.loads(text)[0] | {"state": ""} == {
+        "id": "yang2024/lemma5",
+        "profile": "quick",
+        "state": "",
+        "path": paths[0],
+    }
+
+
+def test_other_seeds_in_a_readers_store_are_no_reason_to_lose_what_is_there(
+    says, refusal, tmp_path
+):
+    seeds = ["run", "yang2024/lemma5", "--profile", "quick", "--json", "--store", str(tmp_path)]
+    assert says(*seeds, "--seeds", "5")[0] == 0
+    error = refusal(*seeds, "--seeds", "6")
+    assert "holds seeds [5]; name another --store DIR" in error and "--force" not in error
+
+
+def test_all_of_a_profile_skips_what_has_none_and_says_so(says, monkeypatch, tmp_path):
+    none, some = find("yang2024/lemma5"), find("yang2024/fig2a")
+    assert none.paper is None and some.paper is not None
+    monkeypatch.setattr("iclbook.cli.experiments", lambda: {e.id: e for e in (none, some)})
+    monkeypatch.setattr("iclbook.runner.run", lambda e, *_, **how: f"computed {e.id}")
+    code, text = says("run", "--all", "--profile", "paper", "--store", str(tmp_path))
+    first, second = text.splitlines()
+    assert code == 0 and first == "yang2024/lemma5: skipped, has no paper profile"
+    assert second.startswith("yang2024/fig2a: computed yang2024/fig2a")
 
 
 def test_run_computes_a_chapter(tmp_path):
@@ -170,6 +283,22 @@ def test_verify_skips_only_what_lacks_its_inputs(with_inputs, store, monkeypatch
         (["run", "yang2024/fig2a", "--set", "H=2"], ["--store DIR"]),
         (["run", "yang2024/fig2a", "--seeds", "a"], ["--seeds must look like"]),
         (["run", "yang2024/fig2a", "--seeds", "1,1"], ["twice"]),
+        (["run", "yang2024/fig2a", "--seeds", "²"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "[-1]"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "-1"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "0-1000000000"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "0-999999999"], ["more than 10,000 seeds"]),
+        (["run", "yang2024/fig2a", "--seeds", "0-9999,10000-10001"], ["more than 10,000"]),
+        (["run", "yang2024/fig2a", "--seeds", "5-3"], ["holds no seed"]),
+        (["claims", TWO[0], "--seeds", "²", "--store", "x"], ["--seeds must look like"]),
+        (["claims", "--format", "xml"], ["unknown format 'xml'", "csv, md, tex, json"]),
+        (["list", "--store", "a" * 300], ["File name too long"]),
+        (["status", "--store", "a" * 300], ["File name too long"]),
+        (["claims", TWO[1], "--store", "a" * 300], ["File name too long"]),
+        (["verify", "yang2024/lemma5", "--store", "a" * 300], ["File name too long"]),
+        ([*RUN, "--store", "a" * 300], ["File name too long"]),
+        ([*RUN, "--store", "x", "--scheduler", "tcp://127.0.0.1:1"], ["no dask scheduler"]),
+        ([*RUN, "--store", "x", "--scheduler", "here"], ["--scheduler must look like"]),
         (["run", "yang2024/fig2a", "--jobs", "0"], ["0"]),
         (["run", "yang2024/lemma5", "--profile", "paper"], ["no paper profile"]),
         (["verify", "nothing"], ["unknown experiment"]),
@@ -179,6 +308,28 @@ def test_verify_skips_only_what_lacks_its_inputs(with_inputs, store, monkeypatch
 def test_bad_input_is_one_line_and_exit_code_2(refusal, arguments, words):
     error = refusal(*arguments)
     assert all(word in error for word in words), error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (">/dev/full", "(No space left on device)"),
+        ("| true", "(Broken pipe)"),
+        (">&-", "standard output is closed"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_line_and_exit_code_2(output, words):
+    shell = f'"{sys.executable}" -m iclbook list {output}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr
+
+
+def test_help_is_help_and_no_refusal(says):
+    code, text = says("run", "--help")
+    assert code == 0 and "tokens=unit or N=[10,20]" in " ".join(text.split())
+    code, text = says()
+    assert code == 0 and text.startswith("Usage: iclbook") and text.count("\n") > 9
 
 
 def test_a_refusal_is_the_same_from_the_shell():

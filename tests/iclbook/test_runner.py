@@ -165,7 +165,7 @@ def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
         first = runner.run(lemma5, "full", mine, progress=False, **how)
         again = runner.run(lemma5, "full", mine, progress=False, **how)
         assert (first, again) == ("stored", "already stored")
-        with pytest.raises(InputError, match=r"add --force|other settings"):
+        with pytest.raises(InputError, match=r"name another --store|other settings"):
             runner.run(lemma5, "full", mine, progress=False, seeds=(8,), changes={"draws": 400})
 
 
