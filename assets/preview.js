@@ -4,8 +4,8 @@ const SHOWN = "dt, div.proof, div.exercise, div.math, div.citation, figure";
 const here = location.href.split("#")[0];
 const pages = new Map([[here, document]]);
 const card = Object.assign(document.createElement("div"), { id: "preview-card", className: "preview-card", role: "tooltip", hidden: true });
-document.body.append(card);
 let waiting, wanted;
+document.body.append(card);
 
 async function pageOf(address) {
   if (!pages.has(address)) {
@@ -24,9 +24,7 @@ async function copyOf(link) {
   for (const part of parts) {
     for (const gone of part.querySelectorAll(".headerlink, button, script")) gone.remove();
     for (const inner of [part, ...part.querySelectorAll("*")]) {
-      inner.removeAttribute("id");
-      inner.removeAttribute("href");
-      inner.removeAttribute("tabindex");
+      for (const attribute of ["id", "href", "tabindex"]) inner.removeAttribute(attribute);
       if (inner.getAttribute("src")) inner.src = new URL(inner.getAttribute("src"), address).href;
     }
   }
@@ -42,10 +40,10 @@ async function show(link) {
   card.hidden = false;
   await window.MathJax?.typesetPromise?.([card]);
   const at = link.getClientRects()[0];
-  const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - card.offsetWidth - 8));
-  const below = at.bottom + card.offsetHeight + 8 < innerHeight || at.top < card.offsetHeight + 8;
-  card.style.left = `${left + scrollX}px`;
-  card.style.top = `${(below ? at.bottom + 4 : at.top - card.offsetHeight - 4) + scrollY}px`;
+  const { offsetHeight: height, offsetWidth: width } = card;
+  const below = at.bottom + height + 8 < innerHeight || at.top < height + 8;
+  card.style.left = `${Math.max(8, Math.min(at.left, document.documentElement.clientWidth - width - 8)) + scrollX}px`;
+  card.style.top = `${(below ? at.bottom + 4 : at.top - height - 4) + scrollY}px`;
   link.setAttribute("aria-describedby", card.id);
 }
 
@@ -56,10 +54,7 @@ function hide() {
   card.hidden = true;
 }
 
-const later = (act) => {
-  clearTimeout(waiting);
-  waiting = setTimeout(act, 250);
-};
+const later = (act) => (clearTimeout(waiting), (waiting = setTimeout(act, 250)));
 for (const link of document.querySelectorAll(".bd-article a.internal[href*='#']")) {
   link.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && later(() => show(link)));
   link.addEventListener("pointerleave", () => later(hide));

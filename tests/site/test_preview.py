@@ -14,7 +14,8 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
 SCRIPT = '<script defer src="preview.js"></script>'
 FIRST = f"""<!doctype html><link rel="icon" href="data:,"><body><article class="bd-article">
-<a class="internal" href="#thm">statement</a> <a class="internal" href="second.html#term">term</a>
+<a class="internal" href="#thm">statement</a>
+<a class="internal" href="second.html#term">term</a>
 <a class="internal" href="second.html#part">section</a> <a href="second.html#term">plain</a>
 <div class="proof" id="thm"><p id="inner">A <a href="#thm">theorem</a>.</p></div></article>
 {SCRIPT}</body>"""
