@@ -26,8 +26,13 @@ def studies() -> ModuleType:
     try:
         return found[0].load()
     except ModuleNotFoundError as error:
+        package = found[0].module.partition(".")[0]
         require(
-            error.name != found[0].module.partition(".")[0],
+            not error.name.startswith(f"{package}."),
+            f"there is no {error.name}: make the chapter's folder, or leave it out of CHAPTERS",
+        )
+        require(
+            error.name != package,
             f"the studies are not where they were installed ({error}); get the whole book and "
             "run `pip install -e .` in its folder",
         )

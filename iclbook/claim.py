@@ -187,7 +187,7 @@ def all_claims() -> dict[str, Claim]:
             text = (studies().FOLDER / chapter / "claims.toml").read_text(encoding="utf-8")
             entries = tomllib.loads(text)
         except (OSError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{file} cannot be read: {error}") from None
+            raise InputError(f"{file} cannot be read: {error}; it may be empty") from None
         for name, entry in entries.items():
             require(name not in claims, f"{file}: {name} stands twice")
             try:

@@ -1,8 +1,6 @@
 """What the command line prints of claims and results: lines, or a table for a spreadsheet or a
 paper."""
 
-import csv
-import io
 import json
 
 from iclbook.card import telling_digits
@@ -33,17 +31,13 @@ def claims_in(form: str, rows: list[dict]) -> str:
     if form == "table":
         return "\n".join(map(_line, rows))
     records = [record for row in rows for record in _records(row)]
-    if form == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, records[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue().rstrip("\n")
-    from tabulate import tabulate
+    import pandas as pd
 
-    records = [record | _rounded(record) for record in records]
+    if form == "csv":
+        return pd.DataFrame(records).to_csv(index=False, lineterminator="\n").rstrip("\n")
+    shown = pd.DataFrame([record | _rounded(record) for record in records])
     kind = {"md": "pipe", "tex": "latex_booktabs"}[form]
-    return tabulate(records, headers="keys", tablefmt=kind, disable_numparse=True)
+    return shown.to_markdown(index=False, tablefmt=kind, disable_numparse=True)
 
 
 def _line(row: dict) -> str:

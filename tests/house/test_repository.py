@@ -184,6 +184,18 @@ def test_pins_cover_the_dependencies_of_the_package():
     assert {re.match(r"[a-z0-9-]+", line).group() for line in project["dependencies"]} <= pinned
 
 
+def test_declared_lower_bounds_are_what_is_tested():
+    """The lowest version that is declared is the pinned release, so it is tested each time."""
+    pins = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\d+\.\d+)", requirements()))
+    project = tomllib.loads((BOOK / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = dict(line.split(">=") for line in project["dependencies"])
+    assert bounds == {name: pins[name] for name in bounds} and len(bounds) > 10
+
+
+def requirements():
+    return (BOOK / "requirements.txt").read_text(encoding="utf-8")
+
+
 def test_installed_versions_are_the_pinned_ones():
     text = (BOOK / "requirements.txt").read_text(encoding="utf-8")
     pins = dict(

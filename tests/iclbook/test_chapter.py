@@ -34,6 +34,50 @@ def test_the_profile_picks_stored_or_live(monkeypatch):
         chapter.load("yang2024/lemma5")
 
 
+def test_a_changed_number_is_computed_once_then_read_and_harms_nothing(
+    monkeypatch, tmp_path, lemma5
+):
+    """Variants stand beside each other, and the book's own store gets none."""
+    monkeypatch.delenv("ICLBOOK_PROFILE", raising=False)
+    monkeypatch.setattr(chapter, "find", lambda _: lemma5)
+    monkeypatch.setattr("iclbook.store.book_folder", lambda: tmp_path)
+    first = chapter.load("yang2024/lemma5", tau=0.03, seeds=(0, 1))
+    other = chapter.load("yang2024/lemma5", tau=0.01, seeds=[0, 1])
+    assert (first.settings.tau, other.settings.tau) == (0.03, 0.01)
+    assert not first["losses"].equals(other["losses"])
+    assert not (tmp_path / "results").exists()
+    assert len([*tmp_path.glob("variants/yang2024/*/full.json")]) == 2
+
+    def never(*arguments, **options):
+        raise AssertionError("it stands there")
+
+    monkeypatch.setattr(chapter.runner, "compute", never)
+    again = chapter.load("yang2024/lemma5", seeds=(0, 1), tau=0.03)
+    assert again["losses"].equals(first["losses"]) and again.settings == first.settings
+    assert "loaded" in again.provenance
+    with pytest.raises(InputError, match="unknown setting 'H'"):
+        chapter.load("yang2024/lemma5", H=8)
+    with pytest.raises(AssertionError, match="it stands there"):
+        chapter.load("yang2024/lemma5", tau=0.02)
+    monkeypatch.undo()
+    # A value that is the book's own is no variant.
+    assert find("yang2024/lemma5").variant("full", tau=0.3) is find("yang2024/lemma5")
+
+
+def test_in_the_quick_profile_a_changed_number_is_computed_live(monkeypatch, tmp_path):
+    monkeypatch.setenv("ICLBOOK_PROFILE", "quick")
+    monkeypatch.setenv("ICLBOOK_STORE", str(tmp_path))
+    live = chapter.load("yang2024/lemma5", draws=500)
+    assert live.settings == dataclasses.replace(find("yang2024/lemma5").quick, draws=500)
+    assert "computed live" in live.provenance and not list(tmp_path.iterdir())
+
+
+def test_a_damaged_variant_names_the_command_that_mends_it(store, lemma5):
+    chosen = lemma5.variant("quick", tau=0.03, seeds=(0, 2))
+    with pytest.raises(InputError, match=r"--seeds 0,2 --set tau=0\.03 --profile quick"):
+        store.read(chosen, "quick")
+
+
 def test_deviations_print_themselves(shown):
     chapter.deviations("yang2024/lemma5", "yang2024/fig2a")
     assert "the paper states no setting" in shown[0]

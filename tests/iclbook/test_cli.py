@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -371,4 +372,17 @@ def test_without_studies_the_message_says_where_to_get_them(refusal, monkeypatch
     catalogue.studies.cache_clear()
     monkeypatch.setattr(catalogue, "entry_points", lambda group: ())
     assert "only the helper package; get the whole book" in refusal("list")
+    catalogue.studies.cache_clear()
+
+
+def test_a_chapter_without_its_folder_is_named(refusal, monkeypatch):
+    from iclbook import catalogue
+
+    def lacking():
+        raise ModuleNotFoundError("no", name="studies.ridge.lengths")
+
+    point = types.SimpleNamespace(module="studies.catalogue", load=lacking)
+    catalogue.studies.cache_clear()
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: (point,))
+    assert "there is no studies.ridge.lengths: make the chapter's folder" in refusal("list")
     catalogue.studies.cache_clear()

@@ -2,6 +2,7 @@
 with a hint."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -106,6 +107,31 @@ def test_unknown_profiles_and_settings_are_refused():
     assert TOY.settings("full", tau=1).tau == 1
     with pytest.raises(InputError, match="no paper profile"):
         dataclasses.replace(TOY, paper=None).settings("paper")
+
+
+def test_one_value_stands_for_a_list_of_one_and_lists_are_tuples():
+    @dataclass(frozen=True, kw_only=True)
+    class Grid(Settings):
+        tokens: tuple[str, ...] = ("unit", "gaussian")
+        pairs: tuple = ((1, 2),)
+
+    assert Grid().changed(tokens="unit", seeds=3) == Grid(tokens=("unit",), seeds=(3,))
+    assert Grid().changed(pairs=[[3, 4], [5, 6]]).pairs == ((3, 4), (5, 6))
+
+
+def test_variants_have_names_of_their_own_that_any_file_system_takes():
+    names = [
+        TOY.variant("full", **changes).id
+        for changes in ({"H": 9}, {"H": 10}, {"tokens": "a/b:*"}, {"tokens": "ab"}, {"tau": 9})
+    ]
+    names.append(TOY.variant("full", seeds=tuple(range(5_000))).id)
+    assert len(set(names)) == len(names) and max(map(len, names)) < 100
+    assert all(re.fullmatch(r"toy/one@[A-Za-z0-9_=.,-]+", name) for name in names)
+    assert TOY.variant("full", H=8, tau=0.1) is TOY
+    both = TOY.variant("full", tau=9, tokens="a b", seeds=(0, 5))
+    assert both.typed == """toy/one --seeds 0,5 --set tau=9 --set 'tokens="a b"'"""
+    assert both.full == TOY.full.changed(tau=9, tokens="a b", seeds=(0, 5))
+    assert both.quick == TOY.quick
 
 
 def test_deviations_name_what_differs_and_what_the_paper_leaves_open():
