@@ -28,7 +28,7 @@ def change_of(text: str) -> tuple[str, object]:
     require(name != "seeds", "name seeds with --seeds, not with --set")
     try:
         read = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = value
     return name, _tuples(read)
 

@@ -78,12 +78,22 @@ def _each_has(table: pd.DataFrame, groups: list[str], key: str, values) -> bool:
     return set(pairs[key]) == set(values) and bool((counts == len(set(values))).all())
 
 
-def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:
-    """(rows of `fresh` that `stored` lacks, worst deviation in units of the declared
-    tolerance)."""
+def compare(
+    declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame, whole: bool = False
+) -> tuple[int, float]:
+    """(rows that one of the tables lacks, worst deviation in units of the declared tolerance).
+
+    whole: `fresh` should hold every row of `stored`. Otherwise it is a part, which lacks a row
+    only where it has one on either side.
+    """
     both = _matched(declared, fresh, stored)
-    missing = int((both["_merge"] != "both").sum())
-    both, worst = both[both["_merge"] == "both"], 0.0
+    matched = both["_merge"] == "both"
+    missing = int((~matched).sum())
+    if whole:
+        missing += len(stored) - int(matched.sum())
+    elif not declared.decided and not fresh.empty:
+        missing += _skipped(list(declared.keys), fresh, stored)
+    both, worst = both[matched], 0.0
     for name, measure in declared.measures.items():
         if measure.clock:
             continue
@@ -98,6 +108,21 @@ def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple
         gap = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
         worst = max(worst, float(gap.max(initial=0.0)))
     return missing, worst
+
+
+def _skipped(keys: list[str], fresh: pd.DataFrame, stored: pd.DataFrame) -> int:
+    """Rows of `stored` that `fresh` leaves out although, for some key, it has a smaller and a
+    larger one with the other keys the same."""
+    taken = stored[keys].merge(fresh[keys], on=keys, how="left", indicator=True)["_merge"]
+    spare = stored.loc[(taken == "left_only").to_numpy(), keys]
+    between = np.zeros(len(spare), bool)
+    for key in keys:
+        others = [other for other in keys if other != key]
+        if others and pd.api.types.is_numeric_dtype(fresh[key]):
+            ends = fresh.groupby(others)[key].agg(["min", "max"]).reset_index()
+            near = spare.merge(ends, on=others, how="left")
+            between |= near[key].between(near["min"], near["max"]).to_numpy()
+    return int(between.sum())
 
 
 def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,15 @@ def keep(
     digest = hashlib.sha256(content).hexdigest().encode()
     atomic_write(folder / f"{point_name(point)}.point", digest + b"\n" + content)
     (folder / f"{point_name(point)}.checkpoint").unlink(missing_ok=True)
+
+
+def forget(folder: Path, points: list[dict]) -> None:
+    """Remove what is kept of these points, and the folder once it holds no others."""
+    for point in points:
+        for path in folder.glob(f"{point_name(point)}.*"):
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def kept_point(
