@@ -28,7 +28,7 @@ from iclbook.files import alone, writing_to
 from iclbook.machine import machine
 from iclbook.store import Result, Store, duration
 from iclbook.tables import arranged, compare, faults
-from iclbook.unfinished import fingerprint, forget, identity, keep, kept_point, point_name
+from iclbook.unfinished import checkpoint_of, fingerprint, forget, identity, keep, kept_point
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,10 @@ def compute(
     points, device = settings.points(), settings.device_used
     kept = {i: kept_point(partial, point, device) for i, point in enumerate(points)}
     done = {i: found for i, found in kept.items() if found}
-    left = {i: point for i, point in enumerate(points) if i not in done}
-    half_done = {i: f"{point_name(point)}.checkpoint" for i, point in left.items()}
     tasks = {
-        i: (experiment, settings, point, partial and partial / half_done[i])
-        for i, point in left.items()
+        i: (experiment, settings, point, partial and checkpoint_of(partial, point))
+        for i, point in enumerate(points)
+        if i not in done
     }
     results = _results(tasks, jobs, scheduler)  # a cluster that is not there is noticed first
     count = dict(total=len(points), initial=len(done), unit="point")

@@ -34,6 +34,8 @@ _MACHINE = _object(
 )
 _TABLE = _object(rows=_WHOLE, columns={"type": "array"}, sha256=_TEXT)
 SIDECAR = _object(
+    id=_TEXT,
+    profile=_TEXT,
     settings={"type": "object"},
     seeds={"type": "array", "items": _WHOLE, "minItems": 1, "uniqueItems": True},
     tables={"type": "object", "additionalProperties": _TABLE, "minProperties": 1},
@@ -118,22 +120,24 @@ class Store:
     def read(self, experiment: Experiment, profile: str = "full") -> Result:
         """A stored result. Raises InputError, with the command that mends it, where it is not
         valid."""
-        import pandas as pd
+        from iclbook.tables import arranged, read_csv
 
         meta, texts = self._open(experiment, profile)
-        as_table = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-        tables = {}
-        for name, declared in experiment.tables.items():
-            try:
-                table = as_table(io.BytesIO(texts[name]))[declared.columns]
-                tables[name] = table.astype(dict.fromkeys(declared.measures, float))
-            except (KeyError, ValueError) as error:  # ValueError: what pandas cannot parse
-                csv = self.named(self.file(experiment, profile, name))
-                why = " ".join(str(error).split())
-                raise InputError(
-                    f"{csv} does not hold the declared table ({why}); compute it with "
-                    f"`{self.mend(experiment, profile)}`"
-                ) from None
+        try:
+            tables = {name: read_csv(io.BytesIO(text)) for name, text in texts.items()}
+            tables = arranged(experiment, tables)
+            held = set().union(*(table["seed"] for table in tables.values()))
+            strange = sorted(held ^ set(meta["seeds"]))
+            require(not strange, f"seeds in the JSON only, or in the tables only: {strange}")
+        except ValueError as error:  # of `arranged`, or what pandas cannot parse
+            why, place = (
+                " ".join(str(error).split()),
+                self.named(self.file(experiment, profile)),
+            )
+            raise InputError(
+                f"{place} does not hold the declared tables ({why}); compute them with "
+                f"`{self.mend(experiment, profile)}`"
+            ) from None
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
         when, seconds = meta["created"][:10], meta["wall_seconds"]
         where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))
@@ -176,6 +180,11 @@ class Store:
         except (ValueError, RecursionError, jsonschema.ValidationError):
             fault = f"{self.named(sidecar)} is not a result's JSON"
             raise InputError(f"{fault}; restore the result's files, or {mend}") from None
+        whose = f"{meta['id']} ({meta['profile']})"
+        require(
+            whose == f"{experiment.id} ({profile})",
+            f"{self.named(sidecar)} is the result of {whose}; {mend}",
+        )
         settings, seeds = meta["settings"], meta["seeds"]
         digests = {name: about["sha256"] for name, about in meta["tables"].items()}
         wanted = wanted or experiment.settings(profile)
@@ -200,6 +209,9 @@ class Store:
             damaged = f"{self.named(csv)} is damaged (SHA-256 differs from its JSON)"
             found = hashlib.sha256(content).hexdigest()
             require(found == digests[name], f"{damaged}; restore it, or {mend}")
+            rows, said = content.count(b"\n") - 1, meta["tables"][name]["rows"]
+            wrong = f"{self.named(csv)} has {rows} rows, not the {said} that its JSON says"
+            require(rows == said, f"{wrong}; {mend}")
             texts[name] = content
         return meta, texts
 

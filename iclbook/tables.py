@@ -7,6 +7,11 @@ from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings, Table
 
 
+def read_csv(source) -> pd.DataFrame:
+    """A table as it was stored or kept."""
+    return pd.read_csv(source, keep_default_na=False, na_values=["", "nan"])
+
+
 def arranged(
     experiment: Experiment, tables: dict[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
@@ -111,46 +116,31 @@ def compare(
 
 
 def _skipped(keys: list[str], fresh: pd.DataFrame, stored: pd.DataFrame) -> int:
-    """Rows of `stored` that `fresh` leaves out although, for some key, it has a smaller and a
-    larger one with the other keys the same."""
-    taken = stored[keys].merge(fresh[keys], on=keys, how="left", indicator=True)["_merge"]
-    spare = stored.loc[(taken == "left_only").to_numpy(), keys]
+    """Rows of `stored` that `fresh` leaves out although it has a smaller and a larger value of
+    some key, such as the step, with the other keys the same."""
+    spare = stored[keys].merge(fresh[keys], how="left", indicator=True)
+    spare = spare.loc[spare["_merge"] == "left_only", keys]
     between = np.zeros(len(spare), bool)
-    for key in keys:
+    for key in fresh[keys].select_dtypes("number").columns.drop("seed"):
         others = [other for other in keys if other != key]
-        if others and pd.api.types.is_numeric_dtype(fresh[key]):
-            ends = fresh.groupby(others)[key].agg(["min", "max"]).reset_index()
-            near = spare.merge(ends, on=others, how="left")
-            between |= near[key].between(near["min"], near["max"]).to_numpy()
+        near = spare.join(fresh.groupby(others)[key].agg(["min", "max"]), on=others)
+        between |= near[key].between(near["min"], near["max"]).to_numpy()
     return int(between.sum())
 
 
 def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """`fresh` beside `stored`, measures with the suffixes _new and _old; keys that data decide
-    are matched in order where they are not equal, if they lie within their relative
-    tolerance."""
+    """`fresh` beside `stored`, measures with the suffixes _new and _old. Keys that data decide
+    are matched in order, if they lie within their relative tolerance."""
     keys = list(declared.keys)
-    named = [
-        table.set_index(keys).add_suffix(side).reset_index()
-        for table, side in ((fresh, "_new"), (stored, "_old"))
-    ]
-    exact = named[0].merge(named[1], on=keys, how="left", indicator=True)
-    left = exact["_merge"] != "both"
-    if not declared.decided or not left.any():
-        return exact
     firm = [key for key in keys if key not in declared.decided]
-    spare = named[1].merge(named[0][keys], on=keys, how="left", indicator="_taken")
-    spare = spare[spare["_taken"] != "both"].drop(columns="_taken")
-    ours = exact.loc[left, named[0].columns].sort_values([*firm, *declared.decided])
-    ranked = [
-        t.assign(_rank=t.groupby(firm, sort=False).cumcount())
-        for t in (ours, spare.sort_values([*firm, *declared.decided]))
-    ]
-    near = ranked[0].merge(
-        ranked[1], on=[*firm, "_rank"], how="left", suffixes=("", "_key"), indicator=True
+    new, old = (
+        table.set_index(keys).add_suffix(side).reset_index().sort_values(keys)
+        for table, side in ((fresh, "_new"), (stored, "_old"))
     )
-    close = near["_merge"] == "both"
+    new, old = (table.assign(_rank=table.groupby(firm).cumcount()) for table in (new, old))
+    on, sides = [*firm, "_rank"], ("", "_key")
+    both = new.merge(old, on=on, how="left", suffixes=sides, indicator=True)
+    close = both["_merge"] == "both"
     for key, rtol in declared.decided.items():
-        close &= (near[key] - near[f"{key}_key"]).abs() <= rtol * near[f"{key}_key"].abs()
-    near["_merge"] = np.where(close, "both", "left_only")
-    return pd.concat([exact[~left].astype({"_merge": object}), near[exact.columns]])
+        close &= (both[key] - both[f"{key}_key"]).abs() <= rtol * both[f"{key}_key"].abs()
+    return both.assign(_merge=np.where(close, "both", "left_only"))

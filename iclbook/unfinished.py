@@ -18,6 +18,7 @@ from iclbook.experiment import Experiment, Settings
 from iclbook.files import atomic_write
 from iclbook.machine import machine, versions
 from iclbook.store import as_csv
+from iclbook.tables import read_csv
 
 MACHINERY = ("iclbook.runner", "iclbook.unfinished", "iclbook.checkpoint")
 CLOCK_SLACK = 2.0  # seconds by which a process's start is known
@@ -34,7 +35,11 @@ def keep(
     content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
     digest = hashlib.sha256(content).hexdigest().encode()
     atomic_write(folder / f"{point_name(point)}.point", digest + b"\n" + content)
-    (folder / f"{point_name(point)}.checkpoint").unlink(missing_ok=True)
+    checkpoint_of(folder, point).unlink(missing_ok=True)
+
+
+def checkpoint_of(folder: Path, point: dict) -> Path:
+    return folder / f"{point_name(point)}.checkpoint"
 
 
 def forget(folder: Path, points: list[dict]) -> None:
@@ -63,8 +68,7 @@ def kept_point(
             f"the kept point {path.name} comes from another machine; the result will name both",
             file=sys.stderr,
         )
-    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-    tables = {name: read(io.StringIO(text)) for name, text in found["tables"].items()}
+    tables = {name: read_csv(io.StringIO(text)) for name, text in found["tables"].items()}
     return tables, found["seconds"], found["machine"]
 
 
@@ -95,9 +99,7 @@ def code_behind(module: str) -> bytes:
             spec = importlib.util.find_spec(name)
         except ModuleNotFoundError:
             spec = None
-        if (
-            spec is None or spec.origin is None
-        ):  # `from package import name`, where the name is no module
+        if spec is None or spec.origin is None:  # a name that is imported, not a module
             continue
         path = Path(spec.origin)
         require(
