@@ -27,13 +27,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 in_store = click.option(
     "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
 )
-at_once = click.option(
-    "--jobs",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Points at a time, at most one a core.",
-)
+AT_ONCE = "Points at a time, at most one a core; by default 1."
+at_once = click.option("--jobs", default=1, type=click.IntRange(1), help=AT_ONCE)
 SET = "Another setting, such as H=8 or tokens='[\"unit\"]' (needs --store)."
 ROTATE = "Move the part on by K seeds and branches. By default the day of the result says it."
 YEAR = 365 * 86_400  # seconds
@@ -265,7 +260,8 @@ def status(as_json, store):
             for name in ("created", "wall_seconds", "seeds", "tables", "machines", "versions")
         }
         results.append({"id": e.id, "stored": error is None, "error": error, **about})
-    kept = Counter(store.named(f.parent) for f in store.root.glob(".partial/*/*/*/*"))
+    files = store.root.glob(".partial/*/*/*/*") if os.path.isdir(store.root) else ()
+    kept = Counter(store.named(file.parent) for file in files)
     counts = {}
     for claim in all_claims().values():
         counts.setdefault(claim.kind, {}).setdefault(claim.verdict, 0)
@@ -275,9 +271,9 @@ def status(as_json, store):
         return
     for row in results:
         click.echo(f"{row['id']:38} {row['error'] or 'stored ' + row['created'][:10]}")
-    for folder, files in kept.items():
+    for folder, count in kept.items():
         goes = "the same run goes on from it; delete it if you do not want it"
-        click.echo(f"unfinished: {folder} ({files} files); {goes}")
+        click.echo(f"unfinished: {folder} ({count} files); {goes}")
     for kind, verdicts in counts.items():
         words = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
         click.echo(f"claims, {kind}: {words}")

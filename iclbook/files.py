@@ -1,5 +1,6 @@
 """Writes files whole or not at all, and several files as one."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -49,6 +50,26 @@ def _text(path: Path) -> str:
     with suppress(OSError):
         return path.read_text()
     return ""
+
+
+def write_hashed(path: Path, content: bytes) -> None:
+    """`atomic_write` with the content's own hash in front."""
+    atomic_write(path, f"{sha256(content)}\n".encode() + content)
+
+
+def read_hashed(path: Path, instead: str) -> bytes | None:
+    """What `write_hashed` wrote; None where there is nothing, or, said in one line, damage."""
+    if not path.exists():
+        return None
+    said, _, content = path.read_bytes().partition(b"\n")
+    if said == sha256(content).encode():
+        return content
+    print(f"{path.name} is damaged; {instead}", file=sys.stderr)
+    return None
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def atomic_write(path: Path, content: bytes) -> None:

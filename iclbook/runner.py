@@ -108,20 +108,14 @@ def compute(
                 done[i] = found
                 bar.update()
         except TerminatedWorkerError:
-            raise InputError(
-                "a process that computed a point died, for lack of memory perhaps; finished "
-                "points are kept, run again"
-            ) from None
+            died = "a process that computed a point died, for lack of memory perhaps"
+            raise InputError(f"{died}; finished points are kept, run again") from None
     every = [done[i] for i in range(len(points))]
     parts = {name: [t[name] for t, _, _ in every if name in t] for name in experiment.tables}
     tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
     machines = list({json.dumps(where): where for _, _, where in every}.values())
-    return Computed(
-        arranged(experiment, tables),
-        [seconds for _, seconds, _ in every],
-        machines,
-        experiment.inputs_of(settings),
-    )
+    tables, seconds = arranged(experiment, tables), [took for _, took, _ in every]
+    return Computed(tables, seconds, machines, experiment.inputs_of(settings))
 
 
 def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tuple[int, tuple]]:
@@ -183,22 +177,16 @@ def on_worker(
 
 
 def run(
-    experiment: Experiment,
-    profile: str,
-    store: Store,
-    *,
-    jobs: int = 1,
-    scheduler: str = "",
-    force: bool = False,
-    progress: bool = True,
-    **how,
+    experiment: Experiment, profile: str, store: Store, *, force=False, progress=True, **how
 ) -> str:
     """Compute a profile and store it; returns "stored" or "already stored".
 
-    how: as for `wanted`. Raises InputError where another result stands in the way, and never
-    replaces one unless `force`. A run that was stopped goes on where it stopped, unless the
-    code behind it has changed. One process at a time computes a profile into a store.
+    how: as for `compute` (jobs, scheduler) and `wanted`. Raises InputError where another result
+    stands in the way, and never replaces one unless `force`. A run that was stopped goes on
+    where it stopped, unless the code behind it has changed. One process at a time computes a
+    profile into a store.
     """
+    where = {name: how.pop(name) for name in ("jobs", "scheduler") if name in how}
     settings = wanted(experiment, profile, store, **how)
     if not force and _stands(experiment, profile, store, settings):
         return "already stored"
@@ -206,9 +194,10 @@ def run(
     with alone(partial.with_name(f"{profile}.lock"), f"{experiment.id} ({profile})"):
         if not force and _stands(experiment, profile, store, settings):
             return "already stored"
-        where = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
         try:
-            computed = compute(experiment, settings, **where, partial=partial)
+            computed = compute(
+                experiment, settings, **where, progress=progress, partial=partial
+            )
         except InputError:
             raise
         except Exception as error:
@@ -238,7 +227,7 @@ def wanted(
 
 def _stands(experiment: Experiment, profile: str, store: Store, settings: Settings) -> bool:
     sidecar = store.file(experiment, profile)
-    held = sidecar.exists() and store.meta(experiment, profile, settings)["seeds"]
+    held = os.path.exists(sidecar) and store.meta(experiment, profile, settings)["seeds"]
     require(
         not held or held == list(settings.seeds),
         f"{store.named(sidecar)} holds seeds {held}; add --force to replace it, or --store DIR",
@@ -281,12 +270,7 @@ def live(experiment: Experiment, profile: str) -> Result:
 
 
 def verify(
-    experiment: Experiment,
-    store: Store,
-    *,
-    rotate: int | None = None,
-    deep: bool = False,
-    jobs: int = 1,
+    experiment: Experiment, store: Store, *, rotate: int | None = None, deep=False, jobs=1
 ) -> dict:
     """Compute a cheap part of the stored full result with today's code and compare, either way.
 
@@ -311,12 +295,8 @@ def verify(
     points = pd.DataFrame(settings.points())
     held = {n: table.merge(points, on=list(points)) for n, table in stored.tables.items()}
     whole = deep or all(_chooses(full, *change) for change in experiment.verify.items())
-    missing, worst = zip(
-        *(
-            compare(declared, fresh.tables[name], held[name], whole)
-            for name, declared in experiment.tables.items()
-        )
-    )
+    pairs = {name: (fresh.tables[name], held[name], whole) for name in fresh.tables}
+    missing, worst = zip(*(compare(experiment.tables[n], *pair) for n, pair in pairs.items()))
     return {
         "id": experiment.id,
         "rows": sum(map(len, fresh.tables.values())),
@@ -324,7 +304,7 @@ def verify(
         "worst": max(worst),
         "gaps": gaps,
         "ok": not gaps and sum(missing) == 0 and max(worst) <= 1,
-        "stored_on": store.meta(experiment, "full")["machines"],
+        "stored_on": meta["machines"],
         "computed_on": fresh.machines,
     }
 

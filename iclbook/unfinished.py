@@ -2,7 +2,6 @@
 
 import ast
 import functools
-import hashlib
 import importlib.util
 import io
 import json
@@ -15,7 +14,7 @@ import psutil
 
 from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings
-from iclbook.files import atomic_write
+from iclbook.files import read_hashed, sha256, write_hashed
 from iclbook.machine import machine, versions
 from iclbook.store import as_csv
 from iclbook.tables import read_csv
@@ -25,7 +24,7 @@ CLOCK_SLACK = 2.0  # seconds by which a process's start is known
 
 
 def point_name(point: dict) -> str:
-    return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
+    return sha256(json.dumps(point).encode())[:16]
 
 
 def keep(
@@ -33,8 +32,7 @@ def keep(
 ) -> None:
     texts = {name: as_csv(table) for name, table in tables.items()}
     content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
-    digest = hashlib.sha256(content).hexdigest().encode()
-    atomic_write(folder / f"{point_name(point)}.point", digest + b"\n" + content)
+    write_hashed(folder / f"{point_name(point)}.point", content)
     checkpoint_of(folder, point).unlink(missing_ok=True)
 
 
@@ -56,11 +54,8 @@ def kept_point(
 ) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
     """What `keep` kept of a point; None where there is none, or where it is not whole."""
     path = folder and folder / f"{point_name(point)}.point"
-    if not path or not path.exists():
-        return None
-    digest, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
+    content = path and read_hashed(path, "it is computed again")
+    if content is None:
         return None
     found = json.loads(content)
     if found["machine"] != machine(device):
@@ -83,7 +78,7 @@ def fingerprint(experiment: Experiment, settings: Settings) -> str:
     module = experiment.function.partition(":")[0]
     known = [settings.of_a_point(), versions(), experiment.inputs_of(settings)]
     content = json.dumps(known).encode() + code_behind(module)
-    return hashlib.sha256(content).hexdigest()[:12]
+    return sha256(content)[:12]
 
 
 @functools.cache

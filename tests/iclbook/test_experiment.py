@@ -108,6 +108,40 @@ def test_unknown_profiles_and_settings_are_refused():
         dataclasses.replace(TOY, paper=None).settings("paper")
 
 
+@EVERY
+def test_settings_refuse_what_they_cannot_be(experiment):
+    """Zero, negative, infinite, of another type, empty, nested or twice, wherever it stands."""
+    quick, tried = experiment.quick, 0
+    for f in dataclasses.fields(quick):
+        value, about = getattr(quick, f.name), f.metadata
+        least = about.get("least", int(type(value) is int))
+        worse = {
+            int: (least - 1, 1.5, True, "x", 10**16),
+            float: (least - 1e-3, float("nan"), float("inf"), "x", None, 1e16),
+            str: (3, None),
+            bool: (0, "x"),
+        }.get(type(value))
+        if isinstance(value, tuple):
+            first = value[0] if value else 1
+            worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
+            worse += [] if about.get("empty") or f.name == "seeds" else [()]
+            if type(first) is int:
+                worse += [(about.get("least", 1) - 1,), (1.5,), (True,)]
+        for bad in worse:
+            with pytest.raises(InputError, match=f"setting {f.name} ") as caught:
+                quick.changed(**{f.name: bad})
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
+            tried += 1
+    assert tried > 5
+    with pytest.raises(InputError, match="no point to compute"):
+        quick.changed(seeds=())
+
+
+def test_one_value_stands_for_a_list_of_one():
+    fig2a = find("yang2024/fig2a")
+    assert fig2a.settings("quick", tokens="unit").tokens == ("unit",)
+
+
 def test_deviations_name_what_differs_and_what_the_paper_leaves_open():
     assert TOY.deviations() == [
         {"setting": "seeds", "paper": (0,), "full": (0, 1)},
