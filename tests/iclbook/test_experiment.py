@@ -9,7 +9,7 @@ from book import BOOK
 
 from iclbook.catalogue import experiments, find
 from iclbook.errors import InputError
-from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 from studies import catalogue
 
 EVERY = pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))
@@ -124,7 +124,7 @@ def test_settings_refuse_what_they_cannot_be(experiment):
         if isinstance(value, tuple):
             first = value[0] if value else 1
             worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
-            worse += [] if about.get("empty") or f.name == "seeds" else [()]
+            worse += [] if about.get("empty") else [()]
             if type(first) is int:
                 worse += [(about.get("least", 1) - 1,), (1.5,), (True,)]
         for bad in worse:
@@ -133,8 +133,18 @@ def test_settings_refuse_what_they_cannot_be(experiment):
             assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
             tried += 1
     assert tried > 5
+
+
+def test_settings_that_leave_no_point_are_refused():
+    @dataclass(frozen=True, kw_only=True)
+    class Sweep(Settings):
+        sizes: tuple[int, ...] = loose((1, 2), empty=True)
+
+        def points(self):
+            return [{"size": size, "seed": seed} for size in self.sizes for seed in self.seeds]
+
     with pytest.raises(InputError, match="no point to compute"):
-        quick.changed(seeds=())
+        Sweep(sizes=())
 
 
 def test_one_value_stands_for_a_list_of_one():

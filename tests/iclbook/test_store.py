@@ -319,15 +319,15 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, caps
     command = [sys.executable, "-c", code, str(lock)]
     other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "in\n"
-    with pytest.raises(InputError, match=f"process {other.pid} on .* is at work on x; wait"):
-        with files.alone(lock, "x"):
-            pytest.fail("two hold one lock")
+    held = f"process {other.pid} on .* is at work on x; wait"
+    with pytest.raises(InputError, match=held), files.alone(lock, "x"):
+        pytest.fail("two hold one lock")
     assert capsys.readouterr().err == ""
     other.kill()
     other.communicate()
     for said in (f"process {other.pid} on ", ""):
-        with files.alone(lock, "x"), pytest.raises(InputError, match=f"process {os.getpid()} "):
-            with files.alone(lock, "x"):
-                pytest.fail("two hold one lock")
+        ours = pytest.raises(InputError, match=f"process {os.getpid()} on ")
+        with files.alone(lock, "x"), ours, files.alone(lock, "x"):
+            pytest.fail("two hold one lock")
         error = capsys.readouterr().err
         assert error.startswith(said) and error.count("\n") == bool(said)
