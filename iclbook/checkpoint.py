@@ -1,7 +1,6 @@
 """Checkpoints inside a point of a sweep, so that an interrupted training goes on in the same
 bits."""
 
-import hashlib
 import io
 import sys
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from iclbook.files import atomic_write
+from iclbook.files import read_hashed, write_hashed
 from iclbook.machine import processor
 
 
@@ -28,11 +27,8 @@ class Checkpoint:
     def load(self) -> dict | None:
         """The state saved last, or None where there is none that is whole and was made on this
         kind of processor."""
-        if self.path is None or not self.path.exists():
-            return None
-        digest, _, content = self.path.read_bytes().partition(b"\n")
-        if hashlib.sha256(content).hexdigest().encode() != digest:
-            print(f"{self.path.name} is damaged; the point starts anew", file=sys.stderr)
+        content = self.path and read_hashed(self.path, "the point starts anew")
+        if content is None:
             return None
         state, earlier, where = torch.load(io.BytesIO(content), weights_only=True)
         if where != processor():
@@ -52,6 +48,5 @@ class Checkpoint:
         torch.save(
             (state(), self.earlier + time.monotonic() - self._start, processor()), content
         )
-        digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
-        atomic_write(self.path, digest + b"\n" + content.getvalue())
+        write_hashed(self.path, content.getvalue())
         self._last = time.monotonic()

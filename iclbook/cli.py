@@ -3,7 +3,9 @@ it runs."""
 
 import json
 import os
+import signal
 import sys
+from collections import Counter
 from contextlib import suppress
 
 import click
@@ -26,6 +28,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 in_store = click.option(
     "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
 )
+AT_ONCE = "Points at a time, at most one a core; by default 1."
+at_once = click.option("--jobs", default=1, type=click.IntRange(1), help=AT_ONCE)
+SET = (
+    "Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
+    "variant has a folder of its own."
+)
+ROTATE = "Move the part on by K seeds and branches. By default the day of the result says it."
+YEAR = 365 * 86_400  # seconds
 SCHEDULER = (
     "Compute the points on the dask cluster whose scheduler listens there, such as "
     "tcp://127.0.0.1:8786. Its workers need one thread each: dask worker ADDRESS --nthreads 1."
@@ -79,17 +89,8 @@ def list_(as_json, store):
     default="",
     help="Seeds in place of the profile's, such as 0,1,2 or 10-14.",
 )
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
-    "variant has a folder of its own.",
-)
-@click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
-)
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help=SET)
+@at_once
 @click.option("--scheduler", metavar="ADDRESS", default="", help=SCHEDULER)
 @click.option("--device", default="", help="Such as cuda, for those that can use one.")
 @click.option(
@@ -99,9 +100,10 @@ def list_(as_json, store):
     help="GLUE's TSVs, for the language table; or datasets, to download them.",
 )
 @click.option("--force", is_flag=True, help="Replace a result that stands already.")
+@click.option("--dry-run", is_flag=True, help="Say what would be computed, and how long.")
 @as_json
 @in_store
-def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, store, **how):
+def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **how):
     """Compute experiments and store their results. A run that was stopped goes on where it
     stopped."""
     require(
@@ -116,8 +118,8 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
         e for e in experiments().values() if everything or e.chapter == chapter
     ]
     require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
-    changed = dict(change_of(text) for text in changes)
-    how |= {"seeds": seeds_of(seeds), "progress": not as_json and bool(sys.stderr)}
+    changed = dict(change_of(text) for text in how.pop("changes"))
+    how["seeds"] = seeds_of(how["seeds"])
     if glue_dir:
         os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
     if profile in PROFILES and not ids:  # who asks for all wants those that there are
@@ -131,8 +133,13 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
     chosen = [e.variant(profile, **changed) for e in chosen]
     from iclbook import runner
 
-    rows = []
-    for e in chosen:
+    rows, settings = [], {name: how[name] for name in ("seeds", "device") if name in how}
+    if dry_run or changed:
+        rows = [runner.planned(e, profile, store, **settings) for e in chosen]
+        _foresee(rows, dry_run, as_json)
+    if not dry_run:
+        rows, how["progress"] = [], not as_json and bool(sys.stderr)
+    for e in () if dry_run else chosen:
         state = runner.run(e, profile, store, **how)
         place = store.named(store.file(e, profile))
         name = e.id.partition("@")[0]
@@ -143,11 +150,34 @@ def run(ids, everything, chapter, profile, seeds, changes, glue_dir, as_json, st
         _print_json(rows)
 
 
+def _foresee(plans: list[dict], dry_run: bool, as_json: bool) -> None:
+    """Print what runs take. Refuse what would take years; let what needs more memory than there
+    is fail in one line."""
+    for plan in plans:
+        took = plan["seconds"] or 0
+        words = f"{plan['points']} points, {plan['kept']} of them kept"
+        words = f"{plan['id']}: {words}; about {duration(took) if took else 'an unknown time'}"
+        if not as_json:
+            click.echo(f"{words} on one thread", err=not dry_run)
+        too_long = "that is years, by the stored points; choose smaller settings"
+        require(dry_run or took < 10 * YEAR, f"{words}: {too_long}")
+    with suppress(ImportError, ValueError):  # not on Windows; not where less is allowed
+        import resource
+
+        import psutil
+
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (psutil.virtual_memory().total, most))
+
+
 @cli.command()
 @click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--rotate", type=int, metavar="K", help=ROTATE)
+@click.option("--deep", is_flag=True, help="Every point, as long as it takes.")
+@at_once
 @as_json
 @in_store
-def verify(ids, as_json, store):
+def verify(ids, as_json, store, **how):
     """Compute a part of each stored result with today's code and compare. Exit code 1 where
     they differ."""
     chosen = [find(wanted) for wanted in ids] or list(experiments().values())
@@ -160,7 +190,7 @@ def verify(ids, as_json, store):
         except InputError as error:  # what is not the book's need not be here
             click.echo(f"{e.id:32} skipped: {error}", err=as_json)
             continue
-        row = runner.verify(e, store)
+        row = runner.verify(e, store, **how)
         rows.append(row)
         if as_json:
             continue
@@ -193,9 +223,7 @@ def verify(ids, as_json, store):
     type=click.IntRange(0),
     help="Judge this many random sets of those seeds, each as large as the book's.",
 )
-@click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Points at a time."
-)
+@at_once
 @click.option(
     "--format", "form", default="table", show_default=True, help=f"{', '.join(FORMATS)}."
 )
@@ -241,15 +269,20 @@ def status(as_json, store):
         }
         known = {"id": e.id, "stored": error is None, "state": state, "error": error}
         results.append(known | about)
+    files = store.root.glob(".partial/*/*/*/*") if os.path.isdir(store.root) else ()
+    kept = Counter(store.named(file.parent) for file in files)
     counts = {}
     for claim in all_claims().values():
         counts.setdefault(claim.kind, {}).setdefault(claim.verdict, 0)
         counts[claim.kind][claim.verdict] += 1
     if as_json:
-        _print_json({"results": results, "claims": counts})
+        _print_json({"results": results, "claims": counts, "unfinished": kept})
         return
     for row in results:
         click.echo(f"{row['id']:38} {row['error'] or 'stored ' + row['created'][:10]}")
+    for folder, count in kept.items():
+        goes = "the same run goes on from it; delete it if you do not want it"
+        click.echo(f"unfinished: {folder} ({count} files); {goes}")
     for kind, verdicts in counts.items():
         words = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
         click.echo(f"claims, {kind}: {words}")
@@ -257,6 +290,7 @@ def status(as_json, store):
 
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leaves no worker
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
         with cli.make_context("iclbook", sys.argv[1:]) as context:

@@ -12,10 +12,12 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from typing import get_args, get_origin
 
 from iclbook.errors import require
 
 PROFILES = ("quick", "full", "paper")
+LARGEST = 1e15  # of a setting; whole numbers up to here are exact as floats
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -29,18 +31,44 @@ def added(default, *, neutral=None):
     return field(default=default, metadata={"neutral": default if neutral is None else neutral})
 
 
-def chooses(default):
+def loose(default, **about):
+    """A dataclass field whose numbers may be as low as `least=`, not only 1 (whole numbers) or
+    0, or whose list may be empty (`empty=True`)."""
+    return field(default=default, metadata=about)
+
+
+def chooses(default, **about):
     """A dataclass field that only says which points there are: what a point computes does not
-    depend on it, so finished points stay good when it changes."""
-    return field(default=default, metadata={"chooses": True})
+    depend on it, so finished points stay good when it changes. about: as for `loose`."""
+    return field(default=default, metadata={"chooses": True} | about)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of every experiment's settings: plain values only, so that they can be written as
-    JSON."""
+    JSON.
 
-    seeds: tuple[int, ...] = (0,)
+    They validate themselves by their annotations. Whole numbers start at 1, others at 0, and
+    lists hold a value, each once; `loose` declares what differs. InputError otherwise.
+    """
+
+    seeds: tuple[int, ...] = loose((0,), least=0)
+
+    def __post_init__(self):
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            fault = _fault(value, f.type, f.metadata.get("least"), f.metadata.get("empty"))
+            if not fault and get_args(f.type)[-1:] == (...,):
+                fault = "names a value twice" if len(set(value)) < len(value) else ""
+            like = (
+                ""
+                if f.default is dataclasses.MISSING
+                else f", like {json.dumps(f.default)[:80]}"
+            )
+            require(not fault, f"setting {f.name} {fault}{like}; got {value!r:.80}")
+        require(
+            bool(self.points()), "these settings leave no point to compute; name some values"
+        )
 
     def points(self) -> list[dict]:
         """The sweep: one dict a point, computed apart from the others; its keys lead every
@@ -74,27 +102,17 @@ class Settings:
         return self.changed(device=device) if hasattr(self, "device") else self
 
     def changed(self, /, **changes) -> "Settings":
-        """The same settings with some changed. One value stands for a list of one. Raises
-        InputError for a name they do not have, or another type."""
+        """The same settings with some changed; one value stands for a list of one. Raises
+        InputError for a name they do not have, or a value that does not do."""
         names = [f.name for f in dataclasses.fields(self)]
         for name, value in changes.items():
             require(
                 name in names,
                 f"unknown setting {name!r}; this experiment has {', '.join(names)}",
             )
-            old = getattr(self, name)
-            if isinstance(old, tuple):
-                value = changes[name] = _tuples(
-                    value if isinstance(value, list | tuple) else (value,)
-                )
-            alike = isinstance(value, type(old)) or (
-                isinstance(old, float) and isinstance(value, int)
-            )
-            require(
-                alike and not (isinstance(value, bool) and not isinstance(old, bool)),
-                f"setting {name} must be of type {type(old).__name__}, like {old!r}; "
-                f"got {value!r}",
-            )
+            lacks_list = isinstance(getattr(self, name), tuple)
+            lacks_list &= not isinstance(value, list | tuple)
+            changes[name] = (value,) if lacks_list else _tuples(value)
         return dataclasses.replace(self, **changes)
 
     def differing(self, stored: dict) -> list[str]:
@@ -275,6 +293,28 @@ class Experiment:
 
 def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _fault(value, kind, least: float | None, empty: bool = False) -> str:
+    """What keeps a value from being of a kind; "" where nothing does."""
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        if not isinstance(value, tuple):
+            return "must hold lists"
+        if kinds[-1] is ...:
+            if not value and not empty:
+                return "must not be empty"
+            kinds = kinds[:1] * len(value)
+        if len(kinds) != len(value):
+            return f"must hold {len(kinds)} values each"
+        return next(filter(None, (_fault(*pair, least) for pair in zip(value, kinds))), "")
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        return f"must be of type {kind.__name__}"
+    if kind in (int, float):
+        least = int(kind is int) if least is None else max(least, -LARGEST)
+        if not least <= value <= LARGEST:
+            return f"must be from {least:g} to {LARGEST:g}"
+    return ""
 
 
 def _resolve(place: str) -> Callable:

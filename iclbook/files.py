@@ -1,8 +1,11 @@
 """Writes files whole or not at all, and several files as one."""
 
+import hashlib
 import os
+import platform
 import shutil
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iclbook.errors import InputError
@@ -18,6 +21,55 @@ def writing_to(folder: Path):
         raise InputError(
             f"cannot write to {folder} ({error.strerror}); free or allow it, or add --store DIR"
         ) from None
+
+
+@contextmanager
+def alone(path: Path, what: str):
+    """Hold the lock `path` over a block, and say beside it who does. Raises InputError where
+    another process holds it; the system frees the lock of a process that died."""
+    from filelock import FileLock, Timeout
+
+    lock, holder = FileLock(path, timeout=0), path.with_suffix(".holder")
+    with writing_to(path.parent):
+        try:
+            lock.acquire()
+        except Timeout:
+            who = f"{_text(holder) or 'another process'} is at work on {what}"
+            raise InputError(f"{who}; wait for it, or add another --store DIR") from None
+        if ended := _text(holder):
+            print(f"{ended} was stopped at work on {what}; taken over", file=sys.stderr)
+        atomic_write(holder, f"process {os.getpid()} on {platform.node()}".encode())
+    try:
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text()
+    return ""
+
+
+def write_hashed(path: Path, content: bytes) -> None:
+    """`atomic_write` with the content's own hash in front."""
+    atomic_write(path, f"{sha256(content)}\n".encode() + content)
+
+
+def read_hashed(path: Path, instead: str) -> bytes | None:
+    """What `write_hashed` wrote; None where there is nothing, or, said in one line, damage."""
+    if not path.exists():
+        return None
+    said, _, content = path.read_bytes().partition(b"\n")
+    if said == sha256(content).encode():
+        return content
+    print(f"{path.name} is damaged; {instead}", file=sys.stderr)
+    return None
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -43,6 +95,9 @@ def publish(folder: Path, profile: str, files: dict[str, bytes]) -> None:
     """
     ready = ready_folder(folder, profile)
     _settle(folder, profile)
+    for pattern in (f"*{profile}.*.part", f".{profile}.*.done"):  # of writers that were killed
+        for stale in folder.glob(pattern):
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     partial = folder / f".{profile}.{os.getpid()}.part"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

@@ -3,6 +3,8 @@
 import functools
 import os
 import platform
+import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,3 +59,13 @@ def described(*machines: dict) -> str:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages whose change can change a number."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def commit() -> str | None:
+    """The commit at which this code stands; None where git does not say."""
+    place = Path(__file__).parent
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.check_output(
+            ["git", "-C", place, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL
+        ).strip()
+    return None

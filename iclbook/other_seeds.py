@@ -1,8 +1,10 @@
 """Claims judged on seeds that nobody looked at: computed into a store of the reader's own."""
 
 import dataclasses
+import json
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,7 +12,8 @@ from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.claim import Claim, judged
 from iclbook.errors import require
-from iclbook.files import atomic_write
+from iclbook.files import alone, atomic_write, writing_to
+from iclbook.machine import commit, machine, versions
 from iclbook.store import Result, Store
 
 
@@ -50,24 +53,35 @@ def report_on(
 ) -> list[dict]:
     """`judged` on `results_on`; with `sets`, also the share of so many `subsets` that give the
     recorded verdict, and the sets themselves in `claims/fresh.csv` of the store, which keeps
-    what it says of other claims."""
+    what it says of other claims; `claims/fresh.json` says where they were judged."""
     results = results_on(claims, seeds, store, with_stored, **options)
     rows = judged(claims, results)
     if not sets:
         return rows
     drawn = {claim.id: list(subsets(claim, results, sets)) for claim in claims}
-    path = store.root / "claims" / "fresh.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame([row for found in drawn.values() for row in found])
-    if path.is_file():
-        before = pd.read_csv(path)
-        table = pd.concat([before[~before["claim"].isin(list(drawn))], table])
-    table = table.sort_values(["claim", "set"], kind="stable")
-    atomic_write(path, table.to_csv(index=False, lineterminator="\n").encode())
+    with alone(store.root / ".partial" / "claims.lock", "sets of fresh seeds"):
+        _write_sets(store.root / "claims", drawn)
     for row in rows:
         same = [found["verdict"] == row["verdict"] for found in drawn[row["id"]]]
         row["fresh"] = {"sets": sets, "share": sum(same) / sets}
     return rows
+
+
+def _write_sets(folder: Path, drawn: dict[str, list[dict]]) -> None:
+    """fresh.csv holds the sets; fresh.json says for each claim where they were judged."""
+    table, sidecar, origin = folder / "fresh.csv", folder / "fresh.json", {}
+    rows = pd.DataFrame([row for found in drawn.values() for row in found])
+    if table.is_file():
+        before = pd.read_csv(table)
+        rows = pd.concat([before[~before["claim"].isin(list(drawn))], rows])
+    if sidecar.is_file():
+        origin = json.loads(sidecar.read_text())
+    here = {"machine": machine(), "versions": versions(), "commit": commit()}
+    origin = dict(sorted((origin | dict.fromkeys(drawn, here)).items()))
+    rows = rows.sort_values(["claim", "set"], kind="stable")
+    with writing_to(folder):
+        atomic_write(table, rows.to_csv(index=False, lineterminator="\n").encode())
+        atomic_write(sidecar, (json.dumps(origin, indent=1) + "\n").encode())
 
 
 def joined(first: Result, second: Result) -> Result:

@@ -1,28 +1,35 @@
 """Runs an experiment's sweep: one thread a point, several points at a time, resumable after any
 interruption."""
 
-import dataclasses
+import functools
 import inspect
 import json
-import shutil
+import math
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import joblib
 import pandas as pd
+import psutil
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from iclbook.catalogue import find
 from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
-from iclbook.files import writing_to
+from iclbook.files import alone, writing_to
 from iclbook.machine import machine
 from iclbook.store import Result, Store, duration
 from iclbook.tables import arranged, compare, faults
-from iclbook.unfinished import fingerprint, identity, keep, kept_point, point_name
+from iclbook.unfinished import checkpoint_of, fingerprint, forget, identity, keep, kept_point
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,10 @@ def compute(
     points, device = settings.points(), settings.device_used
     kept = {i: kept_point(partial, point, device) for i, point in enumerate(points)}
     done = {i: found for i, found in kept.items() if found}
-    left = {i: point for i, point in enumerate(points) if i not in done}
-    half_done = {i: f"{point_name(point)}.checkpoint" for i, point in left.items()}
     tasks = {
-        i: (experiment, settings, point, partial and partial / half_done[i])
-        for i, point in left.items()
+        i: (experiment, settings, point, partial and checkpoint_of(partial, point))
+        for i, point in enumerate(points)
+        if i not in done
     }
     results = _results(tasks, jobs, scheduler)  # a cluster that is not there is noticed first
     count = dict(total=len(points), initial=len(done), unit="point")
@@ -98,24 +104,19 @@ def compute(
         try:
             for i, found in results:
                 if partial:
-                    keep(partial, points[i], *found)
+                    with writing_to(partial):
+                        keep(partial, points[i], *found)
                 done[i] = found
                 bar.update()
         except TerminatedWorkerError:
-            raise InputError(
-                "a process that computed a point died, for lack of memory perhaps; finished "
-                "points are kept, run again"
-            ) from None
+            died = "a process that computed a point died, for lack of memory perhaps"
+            raise InputError(f"{died}; finished points are kept, run again") from None
     every = [done[i] for i in range(len(points))]
     parts = {name: [t[name] for t, _, _ in every if name in t] for name in experiment.tables}
     tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
     machines = list({json.dumps(where): where for _, _, where in every}.values())
-    return Computed(
-        arranged(experiment, tables),
-        [seconds for _, seconds, _ in every],
-        machines,
-        experiment.inputs_of(settings),
-    )
+    tables, seconds = arranged(experiment, tables), [took for _, took, _ in every]
+    return Computed(tables, seconds, machines, experiment.inputs_of(settings))
 
 
 def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tuple[int, tuple]]:
@@ -125,14 +126,31 @@ def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tup
 
         experiment, settings, _, _ = next(iter(tasks.values()))
         return completed(scheduler, on_worker, identity(experiment, settings), tasks)
+    jobs = max(1, min(jobs, len(tasks), joblib.cpu_count()))
     parallel = joblib.Parallel(
         n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
     )
-    return parallel(joblib.delayed(_numbered)(i, *task) for i, task in tasks.items())
+    numbered = joblib.delayed(_numbered)
+    return parallel(numbered(os.getpid(), i, *task) for i, task in tasks.items())
 
 
-def _numbered(number: int, *task) -> tuple[int, tuple]:
+def _numbered(caller: int, number: int, *task) -> tuple[int, tuple]:
+    if caller != os.getpid():
+        _end_with(caller)
     return number, compute_point(*task)
+
+
+@functools.cache
+def _end_with(caller: int) -> None:
+    """Let this worker end when its caller does, however that is; Ctrl-C is the caller's."""
+
+    def watch() -> None:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(caller).wait()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def on_worker(
@@ -160,59 +178,93 @@ def on_worker(
 
 
 def run(
-    experiment: Experiment,
-    profile: str,
-    store: Store,
-    *,
-    seeds: tuple[int, ...] = (),
-    changes: dict | None = None,
-    jobs: int = 1,
-    scheduler: str = "",
-    device: str = "",
-    force: bool = False,
-    progress: bool = True,
+    experiment: Experiment, profile: str, store: Store, *, force=False, progress=True, **how
 ) -> str:
     """Compute a profile and store it; returns "stored" or "already stored".
 
-    Raises InputError where another result stands in the way, and never replaces one unless
-    `force`. A run that was stopped goes on where it stopped, unless the code behind it has
-    changed.
+    how: as for `compute` (jobs, scheduler) and `wanted`. Raises InputError where another result
+    stands in the way, and never replaces one unless `force`. A run that was stopped goes on
+    where it stopped, unless the code behind it has changed. One process at a time computes a
+    profile into a store.
     """
-    settings = experiment.settings(
-        profile, **(changes or {}), **({"seeds": seeds} if seeds else {})
-    )
-    if device:
-        settings = settings.on_device(device)
-    require(
-        not ((changes or experiment.changes) and store.is_books_own),
-        "changed settings do not go into the book's own store; add --store DIR, such as "
-        "--store variants, where chapters look for them",
-    )
-    require(
-        profile != "paper" or not store.is_books_own,
-        "the paper profile is never stored here; add --store DIR",
-    )
-    sidecar = store.file(experiment, profile)
-    if not force and sidecar.exists():
-        meta = store.meta(experiment, profile, settings)
-        require(
-            meta["seeds"] == list(settings.seeds),
-            f"{store.named(sidecar)} holds seeds {meta['seeds']}; name another --store DIR"
-            + ", or replace it with --force" * store.is_books_own,
-        )
+    where = {name: how.pop(name) for name in ("jobs", "scheduler") if name in how}
+    settings = wanted(experiment, profile, store, **how)
+    if not force and _stands(experiment, profile, store, settings):
         return "already stored"
-    partial = (
-        store.root
-        / ".partial"
-        / experiment.id
-        / f"{profile}-{fingerprint(experiment, settings)}"
-    )
-    with writing_to(partial):
-        where = {"jobs": jobs, "scheduler": scheduler}
-        computed = compute(experiment, settings, **where, progress=progress, partial=partial)
-    store.write(experiment, profile, settings, computed, force)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = _partial(experiment, profile, store, settings)
+    with alone(partial.with_name(f"{profile}.lock"), f"{experiment.id} ({profile})"):
+        if not force and _stands(experiment, profile, store, settings):
+            return "already stored"
+        try:
+            computed = compute(
+                experiment, settings, **where, progress=progress, partial=partial
+            )
+        except InputError:
+            raise
+        except Exception as error:
+            # What fails under other settings than the book's fails by them.
+            if not experiment.changes and not isinstance(error, OSError | MemoryError):
+                raise
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(f"{experiment.id} cannot be computed so ({why})") from error
+        store.write(experiment, profile, settings, computed, force)
+        forget(partial, settings.points())
     return "stored"
+
+
+def wanted(
+    experiment: Experiment, profile: str, store: Store, *, seeds=(), device=""
+) -> Settings:
+    """The settings of a run into `store`: a profile with other seeds, on another device. Raises
+    InputError where the store does not take them."""
+    settings = experiment.settings(profile, **({"seeds": seeds} if seeds else {}))
+    refused = experiment.changes and (
+        "changed settings do not go into the book's own store; add --store DIR, such as "
+        "--store variants, where chapters look for them"
+    )
+    if profile == "paper":
+        refused = "the paper profile is never stored here; add --store DIR"
+    require(not (refused and store.is_books_own), refused)
+    return settings.on_device(device) if device else settings
+
+
+def _stands(experiment: Experiment, profile: str, store: Store, settings: Settings) -> bool:
+    sidecar = store.file(experiment, profile)
+    held = os.path.exists(sidecar) and store.meta(experiment, profile, settings)["seeds"]
+    require(
+        not held or held == list(settings.seeds),
+        f"{store.named(sidecar)} holds seeds {held}; name another --store DIR"
+        + ", or replace it with --force" * store.is_books_own,
+    )
+    return bool(held)
+
+
+def _partial(experiment: Experiment, profile: str, store: Store, settings: Settings) -> Path:
+    name = f"{profile}-{fingerprint(experiment, settings)}"
+    return store.root / ".partial" / experiment.id / name
+
+
+def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
+    """What `run` would do, computing nothing: dict of id, profile, points, kept, seconds.
+
+    seconds: what the points that are not kept take on one thread, by those that are, else by
+    the book's full result, in proportion to each setting that is a larger whole number now;
+    None where neither says. how: as for `wanted`.
+    """
+    settings = wanted(experiment, profile, store, **how)
+    points, partial = settings.points(), _partial(experiment, profile, store, settings)
+    found = [kept_point(partial, point, settings.device_used) for point in points]
+    took = [kept[1] for kept in found if kept]
+    book = find(experiment.id.partition("@")[0]) if experiment.changes else experiment
+    row = {"id": book.id, "profile": profile, "points": len(points), "kept": len(took)}
+    left = len(points) - len(took)
+    if profile != "quick" and not took:
+        with suppress(InputError):
+            took = Store().meta(book, "full")["point_seconds"]
+        full = book.full.of_a_point()
+        sizes = {k: v for k, v in settings.of_a_point().items() if type(v) is int}
+        left *= math.prod(max(1, size / max(1, full[name])) for name, size in sizes.items())
+    return row | {"seconds": left * sum(took) / len(took) if took else None}
 
 
 def live(experiment: Experiment, profile: str) -> Result:
@@ -223,32 +275,34 @@ def live(experiment: Experiment, profile: str) -> Result:
     return Result(computed.tables, settings, line)
 
 
-def verify(experiment: Experiment, store: Store) -> dict:
-    """Compute a cheap part of the stored full result with today's code and compare.
+def verify(
+    experiment: Experiment, store: Store, *, rotate: int | None = None, deep=False, jobs=1
+) -> dict:
+    """Compute a cheap part of the stored full result with today's code and compare, either way.
 
-    Returns id, rows compared, rows that the store lacks, the worst deviation in units of the
+    rotate: how far the part's seeds and branches are moved on from those declared; by default
+    the day on which the result was stored says it. deep: every point as it was stored.
+    Returns id, rows compared, rows that either side lacks, the worst deviation in units of the
     declared tolerances, ok, and the machines: where it was stored, where it was computed again.
     Raises InputError where an input that is not the book's is missing, or another one.
     """
-    stored = store.read(experiment, "full")
-    settings = experiment.settings("full", **experiment.verify)
-    known = store.meta(experiment, "full").get("inputs", {})
+    stored, meta = store.read(experiment, "full"), store.meta(experiment, "full")
+    full = stored.settings
+    rotate = date.fromisoformat(meta["created"][:10]).toordinal() if rotate is None else rotate
+    settings = full if deep else full.changed(**_turned(experiment.verify, full, rotate))
+    known = meta.get("inputs", {})
     other = [name for name, x in experiment.inputs_of(settings).items() if known.get(name) != x]
     require(not other, f"not what the result was computed from: {', '.join(other)}")
-    if "seeds" in experiment.verify:
-        seeds = stored.settings.seeds[: len(settings.seeds)]
-        settings = dataclasses.replace(settings, seeds=seeds)
-    fresh = compute(experiment, settings)
+    fresh = compute(experiment, settings, jobs=jobs)
     # A part may leave tables empty; what it fills, it must fill for each of its points.
     found = faults(experiment, settings, fresh.tables)
     gaps = [fault for fault in found if not fault.endswith("is empty")]
     gaps += found if all(table.empty for table in fresh.tables.values()) else []
-    missing, worst = zip(
-        *(
-            compare(declared, fresh.tables[name], stored[name])
-            for name, declared in experiment.tables.items()
-        )
-    )
+    points = pd.DataFrame(settings.points())
+    held = {n: table.merge(points, on=list(points)) for n, table in stored.tables.items()}
+    whole = deep or all(_chooses(full, *change) for change in experiment.verify.items())
+    pairs = {name: (fresh.tables[name], held[name], whole) for name in fresh.tables}
+    missing, worst = zip(*(compare(experiment.tables[n], *pair) for n, pair in pairs.items()))
     return {
         "id": experiment.id,
         "rows": sum(map(len, fresh.tables.values())),
@@ -256,6 +310,24 @@ def verify(experiment: Experiment, store: Store) -> dict:
         "worst": max(worst),
         "gaps": gaps,
         "ok": not gaps and sum(missing) == 0 and max(worst) <= 1,
-        "stored_on": store.meta(experiment, "full")["machines"],
+        "stored_on": meta["machines"],
         "computed_on": fresh.machines,
     }
+
+
+def _chooses(full: Settings, name: str, value) -> bool:
+    """Whether a change only leaves out points, as far as their number tells."""
+    return name == "seeds" or len(full.changed(**{name: value}).points()) < len(full.points())
+
+
+def _turned(changes: dict, full: Settings, rotate: int) -> dict:
+    """`changes` with seeds, and values that choose points, moved on by `rotate` places among
+    those of `full`; seeds that it does not hold count from its first."""
+    found = dict(changes)
+    for name, values in changes.items():
+        every = getattr(full, name)
+        known = isinstance(values, tuple) and (name == "seeds" or set(values) <= set(every))
+        if known and _chooses(full, name, values):
+            at = [every.index(v) if v in every else i for i, v in enumerate(values)]
+            found[name] = tuple(every[(i + rotate) % len(every)] for i in at)
+    return found

@@ -6,7 +6,6 @@ time.
 """
 
 import functools
-import hashlib
 import io
 import json
 import os
@@ -18,7 +17,7 @@ import jsonschema
 
 from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
-from iclbook.files import publish, ready_folder, writing_to
+from iclbook.files import publish, ready_folder, sha256, writing_to
 from iclbook.machine import in_words, versions
 
 FLOAT_FORMAT = "%.10g"
@@ -34,6 +33,8 @@ _MACHINE = _object(
 )
 _TABLE = _object(rows=_WHOLE, columns={"type": "array"}, sha256=_TEXT)
 SIDECAR = _object(
+    id=_TEXT,
+    profile=_TEXT,
     settings={"type": "object"},
     seeds={"type": "array", "items": _WHOLE, "minItems": 1, "uniqueItems": True},
     tables={"type": "object", "additionalProperties": _TABLE, "minProperties": 1},
@@ -95,11 +96,8 @@ class Store:
 
     def file(self, experiment: Experiment, profile: str, table: str | None = None) -> Path:
         """Where a table's CSV lies, or the JSON beside the tables."""
-        return (
-            self.root
-            / experiment.id
-            / (f"{profile}.{table}.csv" if table else f"{profile}.json")
-        )
+        name = f"{profile}.{table}.csv" if table else f"{profile}.json"
+        return self.root / experiment.id / name
 
     def named(self, path: Path) -> str:
         """The path as a reader would type it in the book's folder."""
@@ -129,22 +127,20 @@ class Store:
     def read(self, experiment: Experiment, profile: str = "full") -> Result:
         """A stored result. Raises InputError, with the command that mends it, where it is not
         valid."""
-        import pandas as pd
+        from iclbook.tables import arranged, read_csv
 
         meta, texts = self._open(experiment, profile)
-        as_table = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-        tables = {}
-        for name, declared in experiment.tables.items():
-            try:
-                table = as_table(io.BytesIO(texts[name]))[declared.columns]
-                tables[name] = table.astype(dict.fromkeys(declared.measures, float))
-            except (KeyError, ValueError) as error:  # ValueError: what pandas cannot parse
-                csv = self.named(self.file(experiment, profile, name))
-                why = " ".join(str(error).split())
-                raise InputError(
-                    f"{csv} does not hold the declared table ({why}); compute it with "
-                    f"`{self.mend(experiment, profile)}`"
-                ) from None
+        try:
+            tables = {name: read_csv(io.BytesIO(text)) for name, text in texts.items()}
+            tables = arranged(experiment, tables)
+            held = set().union(*(table["seed"] for table in tables.values()))
+            strange = sorted(held ^ set(meta["seeds"]))
+            require(not strange, f"seeds in the JSON only, or in the tables only: {strange}")
+        except ValueError as error:  # of `arranged`, or what pandas cannot parse
+            where = self.named(self.file(experiment, profile))
+            fault = f"{where}: not the declared tables ({' '.join(str(error).split())})"
+            mend = self.mend(experiment, profile)
+            raise InputError(f"{fault}; compute them with `{mend}`") from None
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
         when, seconds = meta["created"][:10], meta["wall_seconds"]
         where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))
@@ -161,7 +157,7 @@ class Store:
         folder, met = self.root / experiment.id, None
         for _ in range(20):
             ready = ready_folder(folder, profile)
-            place = ready if ready.is_dir() else folder
+            place = ready if os.path.isdir(ready) else folder
             before = _bytes(place / f"{profile}.json")
             try:
                 return self._checked(experiment, profile, place, settings)
@@ -187,6 +183,9 @@ class Store:
         except (ValueError, RecursionError, jsonschema.ValidationError):
             fault = f"{self.named(sidecar)} is not a result's JSON"
             raise InputError(f"{fault}; restore the result's files, or {mend}") from None
+        whose, ours = ((meta["id"], meta["profile"]), (experiment.id, profile))
+        strange = f"{self.named(sidecar)} is the result of {' '.join(whose)}"
+        require(whose == ours, f"{strange}; {mend}")
         settings, seeds = meta["settings"], meta["seeds"]
         digests = {name: about["sha256"] for name, about in meta["tables"].items()}
         wanted = wanted or experiment.settings(profile)
@@ -197,10 +196,8 @@ class Store:
         require(not differ, f"{other} ({', '.join(differ)}); {keep}")
         # In a store of one's own any seeds will do.
         least = len(wanted.seeds) if self.is_books_own else 1
-        require(
-            len(seeds) >= least,
-            f"{self.named(sidecar)} holds {len(seeds)} seeds, {least} are wanted; {mend}",
-        )
+        few = f"{self.named(sidecar)} holds {len(seeds)} seeds, {least} are wanted"
+        require(len(seeds) >= least, f"{few}; {mend}")
         held = f"{self.named(sidecar)} holds the tables {', '.join(digests)}"
         require(
             digests.keys() == experiment.tables.keys(), f"{held}, not those declared; {mend}"
@@ -211,36 +208,27 @@ class Store:
             content = _bytes(place / csv.name)
             require(content is not None, f"{self.named(csv)} is missing; {mend}")
             damaged = f"{self.named(csv)} is damaged (SHA-256 differs from its JSON)"
-            found = hashlib.sha256(content).hexdigest()
-            require(found == digests[name], f"{damaged}; restore it, or {mend}")
+            require(sha256(content) == digests[name], f"{damaged}; restore it, or {mend}")
+            rows, said = content.count(b"\n") - 1, meta["tables"][name]["rows"]
+            wrong = f"{self.named(csv)} has {rows} rows, not the {said} that its JSON says"
+            require(rows == said, f"{wrong}; {mend}")
             texts[name] = content
         return meta, texts
 
-    def write(
-        self,
-        experiment: Experiment,
-        profile: str,
-        settings: Settings,
-        computed,
-        force: bool = False,
-    ) -> None:
+    def write(self, experiment, profile: str, settings, computed, force: bool = False) -> None:
         """Store a `runner.Computed`; one rename publishes all its files. Raises InputError
         where a result stands already, unless `force`."""
         from iclbook.tables import arranged
 
         sidecar = self.file(experiment, profile)
         require(
-            force or not sidecar.exists(),
+            force or not os.path.exists(sidecar),
             f"{self.named(sidecar)} exists; add --force to replace it, or --store DIR",
         )
         tables = arranged(experiment, computed.tables)
         texts = {name: as_csv(table).encode() for name, table in tables.items()}
         about = {
-            name: {
-                "rows": len(table),
-                "columns": list(table.columns),
-                "sha256": hashlib.sha256(texts[name]).hexdigest(),
-            }
+            name: {"rows": len(table), "columns": list(table), "sha256": sha256(texts[name])}
             for name, table in tables.items()
         }
         meta = {

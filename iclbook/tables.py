@@ -7,6 +7,11 @@ from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings, Table
 
 
+def read_csv(source) -> pd.DataFrame:
+    """A table as it was stored or kept."""
+    return pd.read_csv(source, keep_default_na=False, na_values=["", "nan"])
+
+
 def arranged(
     experiment: Experiment, tables: dict[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
@@ -84,12 +89,22 @@ def _each_has(groups: np.ndarray, column: pd.Series, values) -> bool:
     return set(found) == set(values) and len(pairs) == (groups.max() + 1) * len(found)
 
 
-def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, float]:
-    """(rows of `fresh` that `stored` lacks, worst deviation in units of the declared
-    tolerance)."""
+def compare(
+    declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame, whole: bool = False
+) -> tuple[int, float]:
+    """(rows that one of the tables lacks, worst deviation in units of the declared tolerance).
+
+    whole: `fresh` should hold every row of `stored`. Otherwise it is a part, which lacks a row
+    only where it has one on either side.
+    """
     both = _matched(declared, fresh, stored)
-    missing = int((both["_merge"] != "both").sum())
-    both, worst = both[both["_merge"] == "both"], 0.0
+    matched = both["_merge"] == "both"
+    missing = int((~matched).sum())
+    if whole:
+        missing += len(stored) - int(matched.sum())
+    elif not declared.decided and not fresh.empty:
+        missing += _skipped(list(declared.keys), fresh, stored)
+    both, worst = both[matched], 0.0
     for name, measure in declared.measures.items():
         if measure.clock:
             continue
@@ -106,32 +121,32 @@ def compare(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> tuple
     return missing, worst
 
 
+def _skipped(keys: list[str], fresh: pd.DataFrame, stored: pd.DataFrame) -> int:
+    """Rows of `stored` that `fresh` leaves out although it has a smaller and a larger value of
+    some key, such as the step, with the other keys the same."""
+    spare = stored[keys].merge(fresh[keys], how="left", indicator=True)
+    spare = spare.loc[spare["_merge"] == "left_only", keys]
+    between = np.zeros(len(spare), bool)
+    for key in fresh[keys].select_dtypes("number").columns.drop("seed"):
+        others = [other for other in keys if other != key]
+        near = spare.join(fresh.groupby(others)[key].agg(["min", "max"]), on=others)
+        between |= near[key].between(near["min"], near["max"]).to_numpy()
+    return int(between.sum())
+
+
 def _matched(declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """`fresh` beside `stored`, measures with the suffixes _new and _old; keys that data decide
-    are matched in order where they are not equal, if they lie within their relative
-    tolerance."""
+    """`fresh` beside `stored`, measures with the suffixes _new and _old. Keys that data decide
+    are matched in order, if they lie within their relative tolerance."""
     keys = list(declared.keys)
-    named = [
-        table.set_index(keys).add_suffix(side).reset_index()
-        for table, side in ((fresh, "_new"), (stored, "_old"))
-    ]
-    exact = named[0].merge(named[1], on=keys, how="left", indicator=True)
-    left = exact["_merge"] != "both"
-    if not declared.decided or not left.any():
-        return exact
     firm = [key for key in keys if key not in declared.decided]
-    spare = named[1].merge(named[0][keys], on=keys, how="left", indicator="_taken")
-    spare = spare[spare["_taken"] != "both"].drop(columns="_taken")
-    ours = exact.loc[left, named[0].columns].sort_values([*firm, *declared.decided])
-    ranked = [
-        t.assign(_rank=t.groupby(firm, sort=False).cumcount())
-        for t in (ours, spare.sort_values([*firm, *declared.decided]))
-    ]
-    near = ranked[0].merge(
-        ranked[1], on=[*firm, "_rank"], how="left", suffixes=("", "_key"), indicator=True
+    new, old = (
+        table.set_index(keys).add_suffix(side).reset_index().sort_values(keys)
+        for table, side in ((fresh, "_new"), (stored, "_old"))
     )
-    close = near["_merge"] == "both"
+    new, old = (table.assign(_rank=table.groupby(firm).cumcount()) for table in (new, old))
+    on, sides = [*firm, "_rank"], ("", "_key")
+    both = new.merge(old, on=on, how="left", suffixes=sides, indicator=True)
+    close = both["_merge"] == "both"
     for key, rtol in declared.decided.items():
-        close &= (near[key] - near[f"{key}_key"]).abs() <= rtol * near[f"{key}_key"].abs()
-    near["_merge"] = np.where(close, "both", "left_only")
-    return pd.concat([exact[~left].astype({"_merge": object}), near[exact.columns]])
+        close &= (both[key] - both[f"{key}_key"]).abs() <= rtol * both[f"{key}_key"].abs()
+    return both.assign(_merge=np.where(close, "both", "left_only"))

@@ -2,11 +2,11 @@
 
 import ast
 import functools
-import hashlib
 import importlib.util
 import io
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +14,17 @@ import psutil
 
 from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings
-from iclbook.files import atomic_write
+from iclbook.files import read_hashed, sha256, write_hashed
 from iclbook.machine import machine, versions
 from iclbook.store import as_csv
+from iclbook.tables import read_csv
 
 MACHINERY = ("iclbook.runner", "iclbook.unfinished", "iclbook.checkpoint")
 CLOCK_SLACK = 2.0  # seconds by which a process's start is known
 
 
 def point_name(point: dict) -> str:
-    return hashlib.sha256(json.dumps(point).encode()).hexdigest()[:16]
+    return sha256(json.dumps(point).encode())[:16]
 
 
 def keep(
@@ -31,9 +32,21 @@ def keep(
 ) -> None:
     texts = {name: as_csv(table) for name, table in tables.items()}
     content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
-    digest = hashlib.sha256(content).hexdigest().encode()
-    atomic_write(folder / f"{point_name(point)}.point", digest + b"\n" + content)
-    (folder / f"{point_name(point)}.checkpoint").unlink(missing_ok=True)
+    write_hashed(folder / f"{point_name(point)}.point", content)
+    checkpoint_of(folder, point).unlink(missing_ok=True)
+
+
+def checkpoint_of(folder: Path, point: dict) -> Path:
+    return folder / f"{point_name(point)}.checkpoint"
+
+
+def forget(folder: Path, points: list[dict]) -> None:
+    """Remove what is kept of these points, and the folder once it holds no others."""
+    for point in points:
+        for path in folder.glob(f"{point_name(point)}.*"):
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def kept_point(
@@ -41,11 +54,8 @@ def kept_point(
 ) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
     """What `keep` kept of a point; None where there is none, or where it is not whole."""
     path = folder and folder / f"{point_name(point)}.point"
-    if not path or not path.exists():
-        return None
-    digest, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        print(f"the kept point {path.name} is damaged; it is computed again", file=sys.stderr)
+    content = path and read_hashed(path, "it is computed again")
+    if content is None:
         return None
     found = json.loads(content)
     if found["machine"] != machine(device):
@@ -53,8 +63,7 @@ def kept_point(
             f"the kept point {path.name} comes from another machine; the result will name both",
             file=sys.stderr,
         )
-    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=["", "nan"])
-    tables = {name: read(io.StringIO(text)) for name, text in found["tables"].items()}
+    tables = {name: read_csv(io.StringIO(text)) for name, text in found["tables"].items()}
     return tables, found["seconds"], found["machine"]
 
 
@@ -69,7 +78,7 @@ def fingerprint(experiment: Experiment, settings: Settings) -> str:
     module = experiment.function.partition(":")[0]
     known = [settings.of_a_point(), versions(), experiment.inputs_of(settings)]
     content = json.dumps(known).encode() + code_behind(module)
-    return hashlib.sha256(content).hexdigest()[:12]
+    return sha256(content)[:12]
 
 
 @functools.cache
@@ -85,9 +94,7 @@ def code_behind(module: str) -> bytes:
             spec = importlib.util.find_spec(name)
         except ModuleNotFoundError:
             spec = None
-        if (
-            spec is None or spec.origin is None
-        ):  # `from package import name`, where the name is no module
+        if spec is None or spec.origin is None:  # a name that is imported, not a module
             continue
         path = Path(spec.origin)
         require(

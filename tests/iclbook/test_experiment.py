@@ -10,7 +10,7 @@ from book import BOOK
 
 from iclbook.catalogue import experiments, find
 from iclbook.errors import InputError
-from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 from studies import catalogue
 
 EVERY = pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))
@@ -101,7 +101,7 @@ def test_unknown_profiles_and_settings_are_refused():
         InputError, match="unknown setting 'h'; this experiment has seeds, H, tau, tokens"
     ):
         TOY.settings("full", h=3)
-    for name, value in {"H": 2.5, "tau": "x", "tokens": 3, "seeds": 1}.items():
+    for name, value in {"H": 2.5, "tau": "x", "tokens": 3, "seeds": "1"}.items():
         with pytest.raises(InputError, match=f"setting {name} must be of type"):
             TOY.settings("full", **{name: value})
     assert TOY.settings("full", tau=1).tau == 1
@@ -132,6 +132,50 @@ def test_variants_have_names_of_their_own_that_any_file_system_takes():
     assert both.typed == """toy/one --seeds 0,5 --set tau=9 --set 'tokens="a b"'"""
     assert both.full == TOY.full.changed(tau=9, tokens="a b", seeds=(0, 5))
     assert both.quick == TOY.quick
+
+
+@EVERY
+def test_settings_refuse_what_they_cannot_be(experiment):
+    """Zero, negative, infinite, of another type, empty, nested or twice, wherever it stands."""
+    quick, tried = experiment.quick, 0
+    for f in dataclasses.fields(quick):
+        value, about = getattr(quick, f.name), f.metadata
+        least = about.get("least", int(type(value) is int))
+        worse = {
+            int: (least - 1, 1.5, True, "x", 10**16),
+            float: (least - 1e-3, float("nan"), float("inf"), "x", None, 1e16),
+            str: (3, None),
+            bool: (0, "x"),
+        }.get(type(value))
+        if isinstance(value, tuple):
+            first = value[0] if value else 1
+            worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
+            worse += [] if about.get("empty") else [()]
+            if type(first) is int:
+                worse += [(about.get("least", 1) - 1,), (1.5,), (True,)]
+        for bad in worse:
+            with pytest.raises(InputError, match=f"setting {f.name} ") as caught:
+                quick.changed(**{f.name: bad})
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
+            tried += 1
+    assert tried > 5
+
+
+def test_settings_that_leave_no_point_are_refused():
+    @dataclass(frozen=True, kw_only=True)
+    class Sweep(Settings):
+        sizes: tuple[int, ...] = loose((1, 2), empty=True)
+
+        def points(self):
+            return [{"size": size, "seed": seed} for size in self.sizes for seed in self.seeds]
+
+    with pytest.raises(InputError, match="no point to compute"):
+        Sweep(sizes=())
+
+
+def test_one_value_stands_for_a_list_of_one():
+    fig2a = find("yang2024/fig2a")
+    assert fig2a.settings("quick", tokens="unit").tokens == ("unit",)
 
 
 def test_deviations_name_what_differs_and_what_the_paper_leaves_open():

@@ -1,12 +1,15 @@
 """Claims on a reader's seeds: in a store of their own, with the book's or without, in random
 sets."""
 
+import json
+
 import pytest
 from claims import CLAIMS, stored
 
 from iclbook import claim as claims
 from iclbook import other_seeds
 from iclbook.errors import InputError
+from iclbook.machine import machine, versions
 from iclbook.store import Store
 
 LEMMA5 = CLAIMS["yang2024/lemma5-closed-form"]
@@ -88,3 +91,7 @@ def test_fresh_sets_of_other_claims_are_kept_and_those_judged_again_replaced(sma
     lines = path.read_text().splitlines()
     assert lines[-1] == f"{other},0,1 2,partly,0.25" and old not in lines
     assert [line.split(",")[:2] for line in lines[1:-1]] == [[LEMMA5.id, s] for s in "012"]
+    origin = json.loads(path.with_suffix(".json").read_text())
+    assert list(origin) == [LEMMA5.id] and origin[LEMMA5.id]["machine"] == machine()
+    assert origin[LEMMA5.id]["versions"] == versions()
+    assert set(origin[LEMMA5.id]) == {"machine", "versions", "commit"}

@@ -2,6 +2,7 @@
 that can fail."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -9,11 +10,14 @@ import sys
 import time
 
 import pandas as pd
+import psutil
 import pytest
 
 from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.errors import InputError
+from iclbook.experiment import Experiment
+from iclbook.files import alone
 from iclbook.store import Store
 from iclbook.unfinished import fingerprint
 
@@ -37,23 +41,153 @@ def test_jobs_and_sigkill_do_not_change_a_bit(tmp_path):
     assert iclbook("run", *QUICK, "--store", str(one)).returncode == 0
     assert iclbook("run", *QUICK, "--store", str(two), "--jobs", "2").returncode == 0
 
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "iclbook", "run", *QUICK, "--store", str(killed)],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not (kept := list(killed.glob(".partial/**/*.point"))):
-        assert victim.poll() is None and time.monotonic() < deadline, "it ended too early"
-        time.sleep(0.02)
-    os.killpg(victim.pid, signal.SIGKILL)
-    victim.wait()
+    victim, workers, kept = started(killed)
+    assert len(workers) == 2
+    victim.kill()
+    victim.communicate()
+    assert not psutil.wait_procs(workers, timeout=60)[1], "a worker outlives its caller"
     assert not (killed / "yang2024/fig2a/quick.json").exists(), "killed too late"
     resumed = iclbook("run", *QUICK, "--store", str(killed))
     assert resumed.returncode == 0
+    assert f"process {victim.pid} on " in resumed.stderr, "it takes over the lock of the dead"
     assert not kept[0].exists(), "finished points are cleared away in the end"
     assert content(one) == content(two) == content(killed)
+
+
+def started(store):
+    """A run of two points at a time that has kept a point, its workers, and the kept points."""
+    command = [sys.executable, "-m", "iclbook", "run", *QUICK, "--store", str(store)]
+    run = subprocess.Popen(
+        [*command, "--jobs", "2", "--json"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not (kept := list(store.glob(".partial/**/*.point"))):
+        assert run.poll() is None and time.monotonic() < deadline, "it ended too early"
+        time.sleep(0.02)
+    children = psutil.Process(run.pid).children()
+    return run, [child for child in children if "popen_loky" in str(child.cmdline())], kept
+
+
+@pytest.mark.parametrize(
+    ("kill", "code", "words"),
+    [
+        (lambda run, worker: run.terminate(), 130, "stopped; finished points are kept"),
+        (lambda run, worker: worker.kill(), 2, "a process that computed a point died"),
+    ],
+    ids=["SIGTERM", "a worker killed"],
+)
+def test_a_run_that_is_stopped_says_one_line_and_leaves_points_but_no_worker(
+    tmp_path, kill, code, words
+):
+    run, workers, kept = started(tmp_path)
+    kill(run, workers[0])
+    error = run.communicate()[1].decode()
+    assert run.returncode == code and words in error and error.count("\n") == 1, error
+    assert not psutil.wait_procs(workers, timeout=60)[1] and kept[0].exists()
+
+
+def test_a_second_run_into_a_store_is_refused_while_the_first_computes(store, lemma5):
+    lock = store.root / ".partial" / lemma5.id / "full.lock"
+    with (
+        alone(lock, "it"),
+        pytest.raises(InputError, match=rf"process {os.getpid()} on .*wait"),
+    ):
+        runner.run(lemma5, "full", store, progress=False)
+    with alone(lock.with_name("quick.lock"), "another profile"):
+        assert runner.run(lemma5, "full", store, progress=False) == "stored"
+
+
+def test_what_is_kept_of_other_seeds_stays(store, lemma5, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(lemma5, "full", store, progress=False, seeds=(0, 1))
+    kept = set(store.root.glob(".partial/**/*.point"))
+    assert len(kept) == 2
+    runner.run(lemma5, "full", store, progress=False, seeds=(7,))
+    assert set(store.root.glob(".partial/**/*.point")) == kept
+    runner.run(lemma5, "full", store, progress=False, seeds=(0, 1), force=True)
+    assert not list(store.root.glob(".partial/**/full-*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "changes", "words"),
+    [
+        (FileNotFoundError(2, "No such file", "a.tsv"), {}, r"\(FileNotFoundError: .*a.tsv"),
+        (MemoryError(), {}, "so \\(MemoryError: \\)"),
+        (RuntimeError("N\nis too small"), {"draws": 10}, "RuntimeError: N is too small"),
+        (RuntimeError("a slip"), {}, None),
+    ],
+)
+def test_a_failure_inside_a_study_is_not_said_to_be_the_stores(
+    store, lemma5, monkeypatch, error, changes, words
+):
+    def fail(settings, point):
+        raise error
+
+    monkeypatch.setattr(Experiment, "resolve", lambda self: fail)
+    with pytest.raises(InputError if words else RuntimeError, match=words) as caught:
+        runner.run(lemma5.variant("full", **changes), "full", store, progress=False)
+    assert "cannot write" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_more_points_at_a_time_than_cores(lemma5, monkeypatch):
+    monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)
+    here = []
+    monkeypatch.setattr(runner, "_end_with", lambda caller: pytest.fail("a worker"))
+    compute_point = runner.compute_point
+    monkeypatch.setattr(
+        runner, "compute_point", lambda *task: here.append(task) or compute_point(*task)
+    )
+    runner.compute(lemma5, lemma5.full, jobs=1_000_000)
+    assert len(here) == len(lemma5.full.seeds)
+
+
+def test_verify_turns_over_seeds_and_branches_and_deep_computes_every_point(
+    store, lemma5, monkeypatch
+):
+    runner.run(lemma5, "full", store, progress=False)
+    computed, compute = [], runner.compute
+
+    def note(experiment, settings, **options):
+        computed.append(settings.seeds)
+        return compute(experiment, settings, **options)
+
+    monkeypatch.setattr(runner, "compute", note)
+    for how in (*({"rotate": k} for k in range(6)), {}, {}, {"deep": True}):
+        assert runner.verify(lemma5, store, **how)["ok"]
+    assert computed[:6] == [(0,), (1,), (2,), (3,), (4,), (0,)]
+    assert computed[6] == computed[7] and len(computed[6]) == 1
+    assert computed[8] == lemma5.full.seeds
+    path = store.file(lemma5, "full")
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps(meta | {"created": "2026-01-01T00:00:00+00:00"}))
+    first = runner.verify(lemma5, store) and computed[-1]
+    path.write_text(json.dumps(meta | {"created": "2026-01-02T00:00:00+00:00"}))
+    assert (runner.verify(lemma5, store) and computed[-1]) == ((first[0] + 1) % 5,)
+
+
+def test_the_branches_of_a_part_are_turned_too_what_stays_inside_a_point_is_not():
+    fig4 = find("yang2024/fig4")
+    turned = runner._turned(fig4.verify, fig4.full, 1)
+    assert turned == fig4.verify | {"H": (5, 64), "seeds": (1,)}
+    gap = find("ren2024/thm32-gap")
+    assert runner._turned(gap.verify, gap.full, 7) == gap.verify | {"seeds": (2,)}
+
+
+def test_verify_misses_rows_that_are_stored_and_no_longer_computed(store, lemma5, monkeypatch):
+    """Of a table whose levels are not declared, so that only the stored rows tell."""
+    plain = dataclasses.replace(lemma5.tables["losses"], levels={}, ragged=True)
+    lemma5 = dataclasses.replace(lemma5, tables={"losses": plain})
+    runner.run(lemma5, "full", store, progress=False)
+    assert runner.verify(lemma5, store)["ok"]
+    compute = runner.compute
+    monkeypatch.setattr(
+        runner, "compute", lambda *a, **k: bend(compute(*a, **k), lambda t: t.iloc[:-1])
+    )
+    for deep in (False, True):
+        report = runner.verify(lemma5, store, deep=deep)
+        assert not report["ok"] and report["missing"] == 1 and not report["gaps"]
 
 
 def test_finished_points_are_taken_up_not_computed_again(lemma5, tmp_path, monkeypatch):
@@ -108,21 +242,20 @@ def test_a_result_names_every_machine_that_computed_a_point(
 
 
 def test_a_stored_run_is_left_alone_and_other_seeds_do_not_replace_it(store):
-    arguments = dict(changes={"draws": 2_000}, progress=False)
-    lemma5 = find("yang2024/lemma5")
-    assert runner.run(lemma5, "quick", store, **arguments) == "stored"
+    lemma5, quiet = find("yang2024/lemma5").variant("quick", draws=2_000), {"progress": False}
+    assert runner.run(lemma5, "quick", store, **quiet) == "stored"
     csv = store.file(lemma5, "quick", "losses")
     before = csv.read_bytes()
-    with pytest.raises(InputError, match="other settings"):
-        runner.run(lemma5, "quick", store, progress=False)
+    with pytest.raises(InputError, match="name another --store"):
+        runner.run(lemma5, "quick", store, seeds=(5,), **quiet)
     assert csv.read_bytes() == before
-    assert runner.run(lemma5, "quick", store, seeds=(5,), force=True, **arguments) == "stored"
+    assert runner.run(lemma5, "quick", store, seeds=(5,), force=True, **quiet) == "stored"
     assert csv.read_bytes() != before
 
 
 def test_the_books_own_store_takes_neither_changed_settings_nor_the_paper_profile():
     with pytest.raises(InputError, match="--store DIR"):
-        runner.run(find("yang2024/fig2a"), "full", Store(), changes={"H": 2})
+        runner.run(find("yang2024/fig2a").variant("full", H=2), "full", Store())
     with pytest.raises(InputError, match="--store DIR"):
         runner.run(find("yang2024/fig2a"), "paper", Store())
 
@@ -160,13 +293,13 @@ def test_verify_leaves_out_what_a_clock_decides_and_nothing_else(store, lemma5):
 
 
 def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
-    for place, how in (("seeds", {"seeds": (7,)}), ("draws", {"changes": {"draws": 500}})):
-        mine = Store(store.root / place)
-        first = runner.run(lemma5, "full", mine, progress=False, **how)
-        again = runner.run(lemma5, "full", mine, progress=False, **how)
+    for place, changes in (("seeds", {}), ("draws", {"draws": 500})):
+        mine, other = Store(store.root / place), lemma5.variant("full", **changes)
+        first = runner.run(other, "full", mine, progress=False, seeds=(7,))
+        again = runner.run(other, "full", mine, progress=False, seeds=(7,))
         assert (first, again) == ("stored", "already stored")
-        with pytest.raises(InputError, match=r"name another --store|other settings"):
-            runner.run(lemma5, "full", mine, progress=False, seeds=(8,), changes={"draws": 400})
+        with pytest.raises(InputError, match="name another --store"):
+            runner.run(other, "full", mine, progress=False, seeds=(8,))
 
 
 def test_verify_sees_rows_that_are_no_longer_computed(monkeypatch):

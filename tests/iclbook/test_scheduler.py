@@ -39,10 +39,9 @@ def two_workers():
 
 def stored(store, seeds, draws, **where):
     """The bytes of a table that is computed now."""
-    runner.run(
-        LEMMA5, "quick", store, seeds=seeds, changes={"draws": draws}, progress=False, **where
-    )
-    return store.file(LEMMA5, "quick", "losses").read_bytes()
+    lemma5 = LEMMA5.variant("quick", draws=draws)
+    runner.run(lemma5, "quick", store, seeds=seeds, progress=False, **where)
+    return store.file(lemma5, "quick", "losses").read_bytes()
 
 
 def test_a_cluster_gives_the_bits_of_one_job(two_workers, tmp_path):

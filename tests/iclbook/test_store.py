@@ -4,6 +4,9 @@ mend."""
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -243,8 +246,88 @@ def test_a_table_that_is_not_the_declared_one_is_one_line(store, lemma5, stored,
     store.file(lemma5, "full", "losses").write_bytes(content)
     sidecar = store.file(lemma5, "full")
     meta = json.loads(sidecar.read_text())
-    meta["tables"]["losses"]["sha256"] = hashlib.sha256(content).hexdigest()
+    about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": content.count(b"\n") - 1}
+    meta["tables"]["losses"] |= about
     sidecar.write_text(json.dumps(meta))
-    with pytest.raises(InputError, match="does not hold the declared table") as caught:
+    with pytest.raises(InputError, match="not the declared tables") as caught:
         store.read(lemma5)
     assert "\n" not in str(caught.value) and "--force" in str(caught.value)
+
+
+def rewrite(store, experiment, table, **changes):
+    """A table and a sidecar that vouches for it, with other fields changed."""
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    store.file(experiment, "full", "losses").write_bytes(content)
+    path = store.file(experiment, "full")
+    meta = json.loads(path.read_text()) | changes
+    about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(table)}
+    meta["tables"]["losses"] |= about | changes.get("about", {})
+    path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("change", "fields", "words"),
+    [
+        (lambda t: t, {}, None),
+        (lambda t: t, {"about": {"rows": 16}}, "has 15 rows, not the 16 that its JSON says"),
+        (lambda t: t.head(7), {"about": {"rows": 15}}, "has 7 rows, not the 15"),
+        (lambda t: pd.concat([t, t]), {}, "the same key twice"),
+        (lambda t: t[t["seed"] < 4], {}, r"tables only: \[4\]"),
+        (lambda t: t, {"seeds": [0, 1, 2, 3, 7]}, r"tables only: \[4, 7\]"),
+        (lambda t: t.assign(seed=t["seed"] + 1), {}, r"tables only: \[0, 5\]"),
+        (lambda t: t, {"id": "yang2024/lemma4"}, "is the result of yang2024/lemma4 full"),
+        (lambda t: t, {"profile": "quick"}, "is the result of yang2024/lemma5 quick"),
+    ],
+)
+def test_a_sidecar_that_does_not_tell_the_truth_is_refused(
+    store, lemma5, stored, change, fields, words
+):
+    rewrite(store, lemma5, change(stored), **fields)
+    if words is None:
+        assert len(store.read(lemma5)["losses"]) == len(stored)
+        return
+    with pytest.raises(InputError, match=words) as caught:
+        store.read(lemma5)
+    assert "\n" not in str(caught.value) and "--force" in str(caught.value)
+
+
+def test_what_killed_writers_left_is_cleared_away_by_the_next_one(store, lemma5, stored):
+    folder = store.file(lemma5, "full").parent
+    (folder / "full.json.999.part").write_text("half")
+    (folder / ".full.999.part").mkdir()
+    (folder / ".full.999.done").mkdir()
+    (folder / ".full.999.done" / "full.json").write_text("old")
+    (folder / ".quick.999.part").mkdir()
+    assert store.is_stored(lemma5)
+    store.write(lemma5, "full", lemma5.full, computed(stored), force=True)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"full.json", "full.losses.csv", ".quick.999.part"}
+
+
+def test_a_name_that_is_too_long_is_one_line(lemma5, losses, tmp_path):
+    store = Store(tmp_path / ("a" * 300))
+    with pytest.raises(InputError, match=r"full.json is missing"):
+        store.read(lemma5)
+    with pytest.raises(InputError, match=r"cannot write to .*too long"):
+        store.write(lemma5, "full", lemma5.full, computed(losses))
+
+
+def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, capsys):
+    code = "import sys, time; from pathlib import Path; from iclbook.files import alone\n"
+    code += "with alone(Path(sys.argv[1]), 'x'):\n    print('in', flush=True); time.sleep(60)"
+    lock = tmp_path / ".partial" / "full.lock"
+    command = [sys.executable, "-c", code, str(lock)]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "in\n"
+    held = f"process {other.pid} on .* is at work on x; wait"
+    with pytest.raises(InputError, match=held), files.alone(lock, "x"):
+        pytest.fail("two hold one lock")
+    assert capsys.readouterr().err == ""
+    other.kill()
+    other.communicate()
+    for said in (f"process {other.pid} on ", ""):
+        ours = pytest.raises(InputError, match=f"process {os.getpid()} on ")
+        with files.alone(lock, "x"), ours, files.alone(lock, "x"):
+            pytest.fail("two hold one lock")
+        error = capsys.readouterr().err
+        assert error.startswith(said) and error.count("\n") == bool(said)

@@ -125,6 +125,27 @@ def test_a_measure_is_compared_by_its_own_tolerance(curves, name, inside, outsid
         assert agree(curves, one) is agrees or factor == outside
 
 
+def test_nan_agrees_with_nan_only(curves):
+    number = curves.assign(rate=0.5)
+    assert agree(curves, curves) and agree(number, number)
+    assert not agree(number, curves) and not agree(curves, number)
+    one = curves["rate"].where(curves.index != 4, 0.5)
+    assert not agree(curves.assign(rate=one), curves)
+
+
+def test_a_row_that_is_no_longer_computed_is_missed(curves):
+    """The last row of a group may belong to what a part leaves out; the whole leaves out
+    none."""
+    for lost, of_part in ((1, 1), (0, 0), (2, 0)):
+        fresh = curves.drop(index=lost)
+        assert compare(CURVES, fresh, curves, whole=True)[0] >= 1
+        firm = dataclasses.replace(CURVES, decided={})
+        assert compare(firm, fresh, curves, whole=True)[0] == 1
+        assert compare(firm, fresh, curves)[0] == of_part
+    assert compare(CURVES, curves, curves, whole=True) == (0, 0.0)
+    assert compare(CURVES, curves.iloc[:0], curves, whole=True)[0] == len(curves)
+
+
 def test_what_a_clock_decides_is_not_compared(curves):
     assert agree(curves.assign(seconds=99.0), curves)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 from studies.dual.trained.settings import (
     CHEAP,
     EVERY,
@@ -51,7 +51,7 @@ class DeepTrained(Settings):
     d_o: int = 11
     hidden: int = 44
     map_hidden: int = 22
-    alpha: float = 0.5
+    alpha: float = loose(0.5, least=-1e15)
     r: int = 15
     beta: float = 1.0
     c: float = 1.0

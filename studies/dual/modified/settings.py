@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 MODIFICATIONS = ("regularised", "augmented", "negative")
 STRENGTHS = {  # family -> the columns that name its settings
@@ -43,7 +43,7 @@ class ModifiedWeights(Settings):
     width: int = 11
     head_size: int = 11
     hidden: int = 44
-    alphas: tuple[float, ...] = (-0.5, 0.5, 1.0, 1.5)
+    alphas: tuple[float, ...] = loose((-0.5, 0.5, 1.0, 1.5), least=-1e15)
     negatives: tuple[tuple[int, float], ...] = ((3, 0.5), (7, 1.0), (15, 1.0))
     c: tuple[float, ...] = (0.1, 1.0)
     prompts: int = 400

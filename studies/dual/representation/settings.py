@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class RepeatedSteps(RandomLayer):
     recorded: the steps whose W is looked at; the last one is the length of the run.
     """
 
-    alphas: tuple[float, ...] = (-0.1, 0.0, 0.5, 1.0, 1.5, 2.0, 2.1)
+    alphas: tuple[float, ...] = loose((-0.1, 0.0, 0.5, 1.0, 1.5, 2.0, 2.1), least=-1e15)
     negatives: tuple[tuple[int, float], ...] = ((3, 0.5), (7, 1.0), (15, 1.0))
-    recorded: tuple[int, ...] = (*range(11), 20, 50, 100, 199, 200)
+    recorded: tuple[int, ...] = loose((*range(11), 20, 50, 100, 199, 200), least=0)
 
     @property
     def r(self) -> tuple[int, ...]:
@@ -58,7 +58,9 @@ class LearnedTargets(RandomLayer):
     targets: tuple[str, ...] = ("fixed", "learned")
     centred: tuple[bool, ...] = (False, True)
     rate: float = 1.0
-    recorded: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+    recorded: tuple[int, ...] = loose(
+        (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000), least=0
+    )
 
     def points(self) -> list[dict]:
         sweep = product(self.targets, self.centred, self.seeds)

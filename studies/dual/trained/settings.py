@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 FIVE = (0, 1, 2, 3, 4)
 ALPHAS = (-1.0, -0.5, -0.1, 0.1, 0.5, 1.0)
@@ -40,12 +40,12 @@ class Trained(Settings):
     hidden: int = 22
     inputs: str = "uniform"
     noise: float = 0.0
-    alphas: tuple[float, ...] = ALPHAS
-    c: tuple[float, ...] = (0.05, 0.1, 0.5, 1.0)
-    views: tuple[str, ...] = VIEWS
-    negatives: tuple[tuple[int, float], ...] = EVERY_NEGATIVE
-    learned: tuple[int, ...] = (1, 3, 5, 10, 15)
-    crossed: tuple[tuple[int, float, float], ...] = ((15, 1.0, 0.5),)
+    alphas: tuple[float, ...] = loose(ALPHAS, least=-1e15, empty=True)
+    c: tuple[float, ...] = loose((0.05, 0.1, 0.5, 1.0), empty=True)
+    views: tuple[str, ...] = loose(VIEWS, empty=True)
+    negatives: tuple[tuple[int, float], ...] = loose(EVERY_NEGATIVE, empty=True)
+    learned: tuple[int, ...] = loose((1, 3, 5, 10, 15), empty=True)
+    crossed: tuple[tuple[int, float, float], ...] = loose(((15, 1.0, 0.5),), empty=True)
     batch: int = 64
     steps: int = 6_000
     decay_from: float = 0.25

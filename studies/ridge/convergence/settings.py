@@ -11,7 +11,7 @@ class Thm1Inequalities(Settings):
     """Every inequality of the proof on random instances."""
 
     instances: int = 2_000
-    sizes: tuple[tuple[int, ...], ...] = (
+    sizes: tuple[tuple[int, int, int, int, int], ...] = (
         (2, 3, 2, 2, 3),
         (3, 5, 2, 4, 4),
         (4, 6, 3, 3, 8),

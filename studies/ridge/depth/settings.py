@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Fig2b(Deep):
     steps: int = 10_000
     skip: tuple[bool, ...] = (True, False)
     steps_without_skip: int = 10_000
-    probe_tasks: int = 900
+    probe_tasks: int = loose(900, least=0)
     probe_tokens: int = 5
     factors: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 

@@ -49,7 +49,7 @@ class Fig4Map(Settings):
     d: int = 100
     m: int = 20
     tau: float = 0.01
-    cases: tuple[tuple, ...] = (
+    cases: tuple[tuple[str, str, str, tuple[int, ...], tuple[float, ...]], ...] = (
         (
             "adam",
             "population",
@@ -88,7 +88,7 @@ class Fig4Stall(Settings):
     d: int = 100
     m: int = 20
     tau: float = 0.01
-    cases: tuple[tuple, ...] = (
+    cases: tuple[tuple[str, int, tuple[int, ...]], ...] = (
         ("from zero", 200, (2, 5, 10, 20)),
         ("random signs", 200, (2, 5, 10, 20)),
         ("from zero", 100, (2, 5)),

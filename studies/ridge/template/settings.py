@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -71,7 +71,7 @@ class Fig3Penalties(Settings):
     tau: float = 0.01
     prompts: tuple[int, ...] = (50, 75, 90, 100, 110, 125, 150)
     test_tasks: int = 500
-    log10_penalties: tuple[float, float] = (-3.0, 3.0)
+    log10_penalties: tuple[float, float] = loose((-3.0, 3.0), least=-1e15)
     grid: int = 61
 
     def points(self) -> list[dict]:
