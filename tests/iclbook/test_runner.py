@@ -98,9 +98,10 @@ def test_a_second_run_into_a_store_is_refused_while_the_first_computes(store, le
 
 
 def test_what_is_kept_of_other_seeds_stays(store, lemma5, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(Store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
         runner.run(lemma5, "full", store, progress=False, seeds=(0, 1))
+    monkeypatch.undo()
     kept = set(store.root.glob(".partial/**/*.point"))
     assert len(kept) == 2
     runner.run(lemma5, "full", store, progress=False, seeds=(7,))
@@ -113,7 +114,7 @@ def test_what_is_kept_of_other_seeds_stays(store, lemma5, monkeypatch):
     ("error", "changes", "words"),
     [
         (FileNotFoundError(2, "No such file", "a.tsv"), {}, r"\(FileNotFoundError: .*a.tsv"),
-        (MemoryError(), {}, "so \\(MemoryError: \\)"),
+        (MemoryError(), {}, "cannot be computed so .MemoryError"),
         (RuntimeError("N\nis too small"), {"draws": 10}, "RuntimeError: N is too small"),
         (RuntimeError("a slip"), {}, None),
     ],
