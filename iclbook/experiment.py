@@ -60,12 +60,8 @@ class Settings:
             fault = _fault(value, f.type, f.metadata.get("least"), f.metadata.get("empty"))
             if not fault and get_args(f.type)[-1:] == (...,):
                 fault = "names a value twice" if len(set(value)) < len(value) else ""
-            like = (
-                ""
-                if f.default is dataclasses.MISSING
-                else f", like {json.dumps(f.default)[:80]}"
-            )
-            require(not fault, f"setting {f.name} {fault}{like}; got {value!r:.80}")
+            like = "" if f.default is dataclasses.MISSING else json.dumps(f.default)
+            require(not fault, f"setting {f.name} {fault}, like {like:.80}; got {value!r:.80}")
         require(
             bool(self.points()), "these settings leave no point to compute; name some values"
         )
