@@ -87,11 +87,8 @@ class Settings:
                 value = changes[name] = _tuples(
                     value if isinstance(value, list | tuple) else (value,)
                 )
-            alike = isinstance(value, type(old)) or (
-                isinstance(old, float) and isinstance(value, int)
-            )
             require(
-                alike and not (isinstance(value, bool) and not isinstance(old, bool)),
+                _alike(value, old),
                 f"setting {name} must be of type {type(old).__name__}, like {old!r}; "
                 f"got {value!r}",
             )
@@ -271,6 +268,17 @@ class Experiment:
             elif ours != theirs:
                 rows.append({"setting": f.name, "paper": theirs, "full": ours})
         return rows
+
+
+def _alike(value, old) -> bool:
+    """Whether a value has the type of an old one, or is a whole number for a float; entries of
+    a list have a type that an old entry has."""
+    if isinstance(old, tuple) and old:
+        examples = {type(entry): entry for entry in old}.values()
+        is_list = isinstance(value, tuple)
+        return is_list and all(any(_alike(x, y) for y in examples) for x in value)
+    kinds = (int, float) if isinstance(old, float) else type(old)
+    return isinstance(value, kinds) and isinstance(value, bool) <= isinstance(old, bool)
 
 
 def _tuples(value):
