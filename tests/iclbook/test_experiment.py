@@ -101,7 +101,8 @@ def test_unknown_profiles_and_settings_are_refused():
         InputError, match="unknown setting 'h'; this experiment has seeds, H, tau, tokens"
     ):
         TOY.settings("full", h=3)
-    for name, value in {"H": 2.5, "tau": "x", "tokens": 3, "seeds": "1"}.items():
+    bad = {"H": 2.5, "tau": "x", "tokens": 3, "seeds": "a"}
+    for name, value in [*bad.items(), ("H", True), ("seeds", [0.5]), ("seeds", (True,))]:
         with pytest.raises(InputError, match=f"setting {name} must be of type"):
             TOY.settings("full", **{name: value})
     assert TOY.settings("full", tau=1).tau == 1
@@ -148,7 +149,7 @@ def test_settings_refuse_what_they_cannot_be(experiment):
             bool: (0, "x"),
         }.get(type(value))
         if isinstance(value, tuple):
-            first = value[0] if value else 1
+            first = value[0] if value else None
             worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
             worse += [] if about.get("empty") else [()]
             if type(first) is int:

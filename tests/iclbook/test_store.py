@@ -46,7 +46,10 @@ def refused(store, experiment, *words):
         store.read(experiment)
     message = str(caught.value)
     assert "\n" not in message
-    assert f"iclbook run {experiment.id} --profile full --force" in message
+    again = f"iclbook run {experiment.id} --profile full --force"
+    # What a reader computed with settings of their own is kept, in a store that is theirs.
+    assert ("keep it, and name another" if "other settings" in message else again) in message
+    assert (again in message) != ("other settings" in message)
     assert all(word in message for word in words), message
     assert not store.is_stored(experiment)
 
