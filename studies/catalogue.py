@@ -27,6 +27,7 @@ CHAPTERS = (
     "dual/modified",
     "dual/trained",
     "dual/further_tasks",
+    "dual/language",
 )
 
 _SETTINGS = [
