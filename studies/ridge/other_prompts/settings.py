@@ -159,7 +159,7 @@ EXPERIMENTS = (
                 measures={"loss": Measure("L averaged over all sets, in closed form")},
             ),
         },
-        full=ManyPrompts(seeds=(0, 1, 2, 3, 4)),
+        full=ManyPrompts(seeds=tuple(range(10))),
         quick=ManyPrompts(
             sizes=((3, 8, 10, 2, 6), (4, 12, 10, 3, 8)),
             steps=400,
