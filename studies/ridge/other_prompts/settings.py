@@ -130,7 +130,7 @@ EXPERIMENTS = (
             draws=5,
             seeds=(0,),
         ),
-        verify=dict(steps=100, seeds=(0,)),
+        verify=dict(steps=10, seeds=(0,), tokens=("unit",)),
     ),
     Experiment(
         id="yang2024/many-prompts",
@@ -168,6 +168,6 @@ EXPERIMENTS = (
             held_out=20,
             seeds=(0,),
         ),
-        verify=dict(steps=100, seeds=(0,)),
+        verify=dict(steps=100, seeds=(0,), tokens=("gaussian",)),
     ),
 )
