@@ -17,6 +17,7 @@ CHAPTERS = (
     "ridge/ridge_regression",
     "ridge/template",
     "ridge/many_heads",
+    "ridge/other_prompts",
     "ridge/depth",
     "ridge/related",
     "dual/one_step",

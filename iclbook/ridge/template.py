@@ -101,3 +101,34 @@ def expected_gap(dictionary: Dictionary, first: float, second: float) -> float:
     variance = s**2 * (s**2 + dictionary.m * dictionary.tau)  # (r,)
     difference = (first - second) / ((s**2 + first) * (s**2 + second))  # (r,)
     return (power * variance * difference**2).sum().item()
+
+
+def circle_dictionary(
+    K: int, top: int, N: int, tau: float, *, generator: torch.Generator
+) -> tuple[Tensor, Dictionary]:
+    """K equally spaced tokens on the unit circle in random order, with their angles, (K,).
+
+    f is the constant and the waves sqrt(2) cos(j x), sqrt(2) sin(j x) for j = 1 .. top, so that
+    m = 2 top + 1 and every basis function has mean square 1 over the circle: a template is a
+    smooth function of the angle, and can be seen.
+    """
+    require(2 * top < K, f"waves up to {top} need K > {2 * top} tokens, got K={K}; take more")
+    angles = 2 * torch.pi * torch.randperm(K, generator=generator).double() / K  # (K,)
+    waves = torch.arange(1, top + 1)[:, None] * angles  # (top, K)
+    features = torch.cat(
+        [torch.ones_like(waves[:1]), 2**0.5 * waves.cos(), 2**0.5 * waves.sin()]
+    )
+    return angles, Dictionary(torch.stack([angles.cos(), angles.sin()]), features, N, tau)
+
+
+def outside_price(table: Tensor, covariance: Tensor) -> Tensor:
+    """What a part of the labels that no basis function knows adds to a table's expected squared
+    error against the truth, for each token, (K,) (ours).
+
+    table: (N, K); covariance: (K, K), of that part, which has mean 0 and is independent of the
+    task and the noise. Psi_kk - 2 a_k^T Psi_Nk + a_k^T Psi_NN a_k.
+    """
+    N, K = table.shape
+    require_shape("covariance", covariance, (K, K))
+    inner = table * (covariance[:N, :N] @ table - 2 * covariance[:N])  # (N, K)
+    return covariance.diag() + inner.sum(dim=0)  # (K,)

@@ -149,3 +149,49 @@ def test_bad_input_is_refused_in_one_line(call):
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_the_basis_on_a_circle_is_orthonormal_and_tokens_stand_where_their_angles_say():
+    angles, D = template.circle_dictionary(24, 3, 8, 0.1, generator=generator(2))
+    torch.testing.assert_close(
+        D.features @ D.features.T / 24, torch.eye(7, dtype=torch.float64), atol=1e-12, rtol=0
+    )
+    np.testing.assert_allclose(np.angle(D.tokens[0] + 1j * D.tokens[1]) % (2 * np.pi), angles)
+    assert len(angles.unique()) == 24 and (D.N, D.tau) == (8, 0.1)
+    # An order of its own: the prompt shows no arc.
+    assert not torch.equal(angles, angles.sort().values)
+    with pytest.raises(InputError, match="waves up to 4 need K > 8 tokens, got K=8"):
+        template.circle_dictionary(8, 4, 3, 0.1, generator=generator())
+
+
+def test_the_price_of_what_lies_outside_is_the_error_it_adds_on_sampled_labels():
+    angles, D = template.circle_dictionary(15, 2, 7, 0.05, generator=generator(3))
+    table, count, wave = optimal_weights(D), 200_000, 5
+    phases = 2 * torch.pi * torch.rand(count, 1, generator=generator(4), dtype=torch.float64)
+    part = 2**0.5 * (wave * angles + phases).cos()  # (count, K)
+    tasks = sample_tasks(count, D.m, generator=generator(5))
+    labels = sample_labels(D, tasks, generator=generator(6)) + part
+    truth = tasks @ D.features + part
+    sampled = (labels[:, : D.N] @ table - truth).square().mean(dim=0)
+    covariance = (wave * (angles[:, None] - angles)).cos()
+    price = template.outside_price(table, covariance)
+    torch.testing.assert_close(
+        sampled, expected_error(table, D, IN_DOMAIN) + price, rtol=0.02, atol=0.01
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 12), st.floats(1e-3, 1.0))
+def test_a_wave_outside_costs_more_than_its_size_by_the_formula(seed, top, N, tau):
+    angles, D = template.circle_dictionary(17, top, N, tau, generator=generator(seed))
+    A = optimal_weights(D)
+    hat = D.Z.T @ torch.linalg.solve(
+        D.Z @ D.Z.T + D.m * tau * torch.eye(D.m, dtype=torch.float64), D.Z
+    )  # (N, N)
+    for wave in range(top + 1, 17 - top):
+        covariance = (wave * (angles[:, None] - angles)).cos()
+        inner = covariance[:N, :N]
+        price = template.outside_price(A, covariance)[N:].sum()
+        fitted = (A[:, N:] * (inner @ A[:, N:])).sum()
+        torch.testing.assert_close(price, 17 - N + 2 * (hat * inner).sum() + fitted)
+        assert price >= 17 - N
