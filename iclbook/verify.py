@@ -25,7 +25,8 @@ def verify(
     stored, meta = store.read(experiment, "full"), store.meta(experiment, "full")
     full = stored.settings
     rotate = date.fromisoformat(meta["created"][:10]).toordinal() if rotate is None else rotate
-    settings = full if deep else full.changed(**_turned(experiment.verify, full, rotate))
+    changes = {} if deep else _turned(experiment.verify, full, rotate)
+    settings = full.changed(**changes)
     known = meta.get("inputs", {})
     other = [name for name, x in experiment.inputs_of(settings).items() if known.get(name) != x]
     require(not other, f"not what the result was computed from: {', '.join(other)}")
@@ -36,8 +37,8 @@ def verify(
     gaps += found if all(table.empty for table in fresh.tables.values()) else []
     points = pd.DataFrame(settings.points())
     held = {n: table.merge(points, on=list(points)) for n, table in stored.tables.items()}
-    whole = deep or all(_chooses(full, *change) for change in experiment.verify.items())
-    pairs = {name: (fresh.tables[name], held[name], whole) for name in fresh.tables}
+    how = all(_chooses(full, *change) for change in changes.items()), changes.values()
+    pairs = {name: (fresh.tables[name], held[name], *how) for name in fresh.tables}
     missing, worst = zip(*(compare(experiment.tables[n], *pair) for n, pair in pairs.items()))
     return {
         "id": experiment.id,
