@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,9 +140,9 @@ def _numbered(caller: int, number: int, *task) -> tuple[int, tuple]:
 def _end_with(caller: int) -> None:
     """Let this worker end when its caller does, however that is; Ctrl-C is the caller's."""
 
-    def watch() -> None:
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(caller).wait()
+    def watch() -> None:  # a dead parent gives its children away; on Windows its id is gone
+        while os.getppid() == caller and psutil.pid_exists(caller):
+            time.sleep(0.5)
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
