@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections import Counter
-from contextlib import suppress
 
 import click
 
@@ -35,7 +34,6 @@ SET = (
     "variant has a folder of its own."
 )
 ROTATE = "Move the part on by K seeds and branches. By default the day of the result says it."
-YEAR = 365 * 86_400  # seconds
 SCHEDULER = (
     "Compute the points on the dask cluster whose scheduler listens there, such as "
     "tcp://127.0.0.1:8786. Its workers need one thread each: dask worker ADDRESS --nthreads 1."
@@ -132,12 +130,15 @@ def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **
     # Refuse before anything is computed.
     chosen = [e.variant(profile, **changed) for e in chosen]
     from iclbook import runner
+    from iclbook.plan import in_words, planned, stay_within_means
 
     rows, settings = [], {name: how[name] for name in ("seeds", "device") if name in how}
     if dry_run or changed:
-        rows = [runner.planned(e, profile, store, **settings) for e in chosen]
-        _foresee(rows, dry_run, as_json)
+        rows = [planned(e, profile, store, **settings) for e in chosen]
+        for row in () if as_json else rows:
+            click.echo(in_words(row), err=not dry_run)
     if not dry_run:
+        stay_within_means(rows)
         rows, how["progress"] = [], not as_json and bool(sys.stderr)
     for e in () if dry_run else chosen:
         state = runner.run(e, profile, store, **how)
@@ -150,38 +151,18 @@ def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **
         _print_json(rows)
 
 
-def _foresee(plans: list[dict], dry_run: bool, as_json: bool) -> None:
-    """Print what runs take. Refuse what would take years; let what needs more memory than there
-    is fail in one line."""
-    for plan in plans:
-        took = plan["seconds"] or 0
-        words = f"{plan['points']} points, {plan['kept']} of them kept"
-        words = f"{plan['id']}: {words}; about {duration(took) if took else 'an unknown time'}"
-        if not as_json:
-            click.echo(f"{words} on one thread", err=not dry_run)
-        too_long = "that is years, by the stored points; choose smaller settings"
-        require(dry_run or took < 10 * YEAR, f"{words}: {too_long}")
-    with suppress(ImportError, ValueError):  # not on Windows; not where less is allowed
-        import resource
-
-        import psutil
-
-        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (psutil.virtual_memory().total, most))
-
-
-@cli.command()
+@cli.command("verify")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--rotate", type=int, metavar="K", help=ROTATE)
 @click.option("--deep", is_flag=True, help="Every point, as long as it takes.")
 @at_once
 @as_json
 @in_store
-def verify(ids, as_json, store, **how):
+def verify_(ids, as_json, store, **how):
     """Compute a part of each stored result with today's code and compare. Exit code 1 where
     they differ."""
     chosen = [find(wanted) for wanted in ids] or list(experiments().values())
-    from iclbook import runner
+    from iclbook.verify import verify
 
     rows, here = [], None
     for e in chosen:
@@ -190,7 +171,7 @@ def verify(ids, as_json, store, **how):
         except InputError as error:  # what is not the book's need not be here
             click.echo(f"{e.id:32} skipped: {error}", err=as_json)
             continue
-        row = runner.verify(e, store, **how)
+        row = verify(e, store, **how)
         rows.append(row)
         if as_json:
             continue

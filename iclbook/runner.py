@@ -4,15 +4,12 @@ interruption."""
 import functools
 import inspect
 import json
-import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 import joblib
@@ -22,13 +19,12 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from iclbook.catalogue import find
 from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import alone, writing_to
 from iclbook.machine import machine
 from iclbook.store import Result, Store, duration
-from iclbook.tables import arranged, compare, faults
+from iclbook.tables import arranged
 from iclbook.unfinished import checkpoint_of, fingerprint, forget, identity, keep, kept_point
 
 
@@ -144,9 +140,9 @@ def _numbered(caller: int, number: int, *task) -> tuple[int, tuple]:
 def _end_with(caller: int) -> None:
     """Let this worker end when its caller does, however that is; Ctrl-C is the caller's."""
 
-    def watch() -> None:
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(caller).wait()
+    def watch() -> None:  # a dead parent gives its children away; on Windows its id is gone
+        while os.getppid() == caller and psutil.pid_exists(caller):
+            time.sleep(0.5)
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -191,7 +187,7 @@ def run(
     settings = wanted(experiment, profile, store, **how)
     if not force and _stands(experiment, profile, store, settings):
         return "already stored"
-    partial = _partial(experiment, profile, store, settings)
+    partial = unfinished_of(experiment, profile, store, settings)
     with alone(partial.with_name(f"{profile}.lock"), f"{experiment.id} ({profile})"):
         if not force and _stands(experiment, profile, store, settings):
             return "already stored"
@@ -239,32 +235,11 @@ def _stands(experiment: Experiment, profile: str, store: Store, settings: Settin
     return bool(held)
 
 
-def _partial(experiment: Experiment, profile: str, store: Store, settings: Settings) -> Path:
+def unfinished_of(
+    experiment: Experiment, profile: str, store: Store, settings: Settings
+) -> Path:
     name = f"{profile}-{fingerprint(experiment, settings)}"
     return store.root / ".partial" / experiment.id / name
-
-
-def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
-    """What `run` would do, computing nothing: dict of id, profile, points, kept, seconds.
-
-    seconds: what the points that are not kept take on one thread, by those that are, else by
-    the book's full result, in proportion to each setting that is a larger whole number now;
-    None where neither says. how: as for `wanted`.
-    """
-    settings = wanted(experiment, profile, store, **how)
-    points, partial = settings.points(), _partial(experiment, profile, store, settings)
-    found = [kept_point(partial, point, settings.device_used) for point in points]
-    took = [kept[1] for kept in found if kept]
-    book = find(experiment.id.partition("@")[0]) if experiment.changes else experiment
-    row = {"id": book.id, "profile": profile, "points": len(points), "kept": len(took)}
-    left = len(points) - len(took)
-    if profile != "quick" and not took:
-        with suppress(InputError):
-            took = Store().meta(book, "full")["point_seconds"]
-        full = book.full.of_a_point()
-        sizes = {k: v for k, v in settings.of_a_point().items() if type(v) is int}
-        left *= math.prod(max(1, size / max(1, full[name])) for name, size in sizes.items())
-    return row | {"seconds": left * sum(took) / len(took) if took else None}
 
 
 def live(experiment: Experiment, profile: str) -> Result:
@@ -273,61 +248,3 @@ def live(experiment: Experiment, profile: str) -> Result:
     computed = compute(experiment, settings)
     line = f"computed live ({profile} profile) in {duration(sum(computed.seconds))}"
     return Result(computed.tables, settings, line)
-
-
-def verify(
-    experiment: Experiment, store: Store, *, rotate: int | None = None, deep=False, jobs=1
-) -> dict:
-    """Compute a cheap part of the stored full result with today's code and compare, either way.
-
-    rotate: how far the part's seeds and branches are moved on from those declared; by default
-    the day on which the result was stored says it. deep: every point as it was stored.
-    Returns id, rows compared, rows that either side lacks, the worst deviation in units of the
-    declared tolerances, ok, and the machines: where it was stored, where it was computed again.
-    Raises InputError where an input that is not the book's is missing, or another one.
-    """
-    stored, meta = store.read(experiment, "full"), store.meta(experiment, "full")
-    full = stored.settings
-    rotate = date.fromisoformat(meta["created"][:10]).toordinal() if rotate is None else rotate
-    settings = full if deep else full.changed(**_turned(experiment.verify, full, rotate))
-    known = meta.get("inputs", {})
-    other = [name for name, x in experiment.inputs_of(settings).items() if known.get(name) != x]
-    require(not other, f"not what the result was computed from: {', '.join(other)}")
-    fresh = compute(experiment, settings, jobs=jobs)
-    # A part may leave tables empty; what it fills, it must fill for each of its points.
-    found = faults(experiment, settings, fresh.tables)
-    gaps = [fault for fault in found if not fault.endswith("is empty")]
-    gaps += found if all(table.empty for table in fresh.tables.values()) else []
-    points = pd.DataFrame(settings.points())
-    held = {n: table.merge(points, on=list(points)) for n, table in stored.tables.items()}
-    whole = deep or all(_chooses(full, *change) for change in experiment.verify.items())
-    pairs = {name: (fresh.tables[name], held[name], whole) for name in fresh.tables}
-    missing, worst = zip(*(compare(experiment.tables[n], *pair) for n, pair in pairs.items()))
-    return {
-        "id": experiment.id,
-        "rows": sum(map(len, fresh.tables.values())),
-        "missing": sum(missing),
-        "worst": max(worst),
-        "gaps": gaps,
-        "ok": not gaps and sum(missing) == 0 and max(worst) <= 1,
-        "stored_on": meta["machines"],
-        "computed_on": fresh.machines,
-    }
-
-
-def _chooses(full: Settings, name: str, value) -> bool:
-    """Whether a change only leaves out points, as far as their number tells."""
-    return name == "seeds" or len(full.changed(**{name: value}).points()) < len(full.points())
-
-
-def _turned(changes: dict, full: Settings, rotate: int) -> dict:
-    """`changes` with seeds, and values that choose points, moved on by `rotate` places among
-    those of `full`; seeds that it does not hold count from its first."""
-    found = dict(changes)
-    for name, values in changes.items():
-        every = getattr(full, name)
-        known = isinstance(values, tuple) and (name == "seeds" or set(values) <= set(every))
-        if known and _chooses(full, name, values):
-            at = [every.index(v) if v in every else i for i, v in enumerate(values)]
-            found[name] = tuple(every[(i + rotate) % len(every)] for i in at)
-    return found

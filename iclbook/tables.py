@@ -90,12 +90,12 @@ def _each_has(groups: np.ndarray, column: pd.Series, values) -> bool:
 
 
 def compare(
-    declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame, whole: bool = False
+    declared: Table, fresh: pd.DataFrame, stored: pd.DataFrame, whole: bool = False, chosen=()
 ) -> tuple[int, float]:
     """(rows that one of the tables lacks, worst deviation in units of the declared tolerance).
 
     whole: `fresh` should hold every row of `stored`. Otherwise it is a part, which lacks a row
-    only where it has one on either side.
+    only where it has one on either side, for a key whose values are none of those chosen.
     """
     both = _matched(declared, fresh, stored)
     matched = both["_merge"] == "both"
@@ -103,7 +103,9 @@ def compare(
     if whole:
         missing += len(stored) - int(matched.sum())
     elif not declared.decided and not fresh.empty:
-        missing += _skipped(list(declared.keys), fresh, stored)
+        keys, sets = list(declared.keys), [set(v) for v in chosen if isinstance(v, tuple)]
+        free = [key for key in keys if key != "seed" and set(fresh[key]) not in sets]
+        missing += _skipped(free, fresh[keys], stored[keys])
     both, worst = both[matched], 0.0
     for name, measure in declared.measures.items():
         if measure.clock:
@@ -123,12 +125,12 @@ def compare(
 
 def _skipped(keys: list[str], fresh: pd.DataFrame, stored: pd.DataFrame) -> int:
     """Rows of `stored` that `fresh` leaves out although it has a smaller and a larger value of
-    some key, such as the step, with the other keys the same."""
-    spare = stored[keys].merge(fresh[keys], how="left", indicator=True)
-    spare = spare.loc[spare["_merge"] == "left_only", keys]
+    one of `keys`, such as the step, with all others the same."""
+    spare = stored.merge(fresh, how="left", indicator=True)
+    spare = spare[spare.pop("_merge") == "left_only"]
     between = np.zeros(len(spare), bool)
-    for key in fresh[keys].select_dtypes("number").columns.drop("seed"):
-        others = [other for other in keys if other != key]
+    for key in fresh[keys].select_dtypes("number"):
+        others = [other for other in stored if other != key]
         near = spare.join(fresh.groupby(others)[key].agg(["min", "max"]), on=others)
         between |= near[key].between(near["min"], near["max"]).to_numpy()
     return int(between.sum())

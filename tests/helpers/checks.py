@@ -31,6 +31,7 @@ LAYERS = (
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
+    ("iclbook.plan", "iclbook.verify"),
     ("iclbook.other_seeds", "iclbook.card"),
     ("iclbook.chapter", "iclbook.listing"),
     ("iclbook.cli", "iclbook.__main__"),

@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from iclbook import runner
-from iclbook.catalogue import experiments, find
+from iclbook.catalogue import experiments
 from iclbook.cli import main
 from iclbook.errors import require
 from iclbook.listing import state_of
-from iclbook.store import Store
-from iclbook.unfinished import keep
 
 IDS = list(experiments())
 RUN = ["run", "yang2024/lemma5", "--profile", "quick", "--set", "draws=1000", "--seeds", "7"]
@@ -362,7 +359,7 @@ def test_a_refusal_is_the_same_from_the_shell():
         ("N=[10]", "N must be of type int"),
         ("N=" + "[" * 100_000, "N must be of type int"),
         ("N=" + "9" * 400, "N must be from 1 to"),
-        ("N=1000000000", "years, by the stored points; choose smaller"),
+        ("N=1000000000", "that is years; choose smaller"),
         ("tokens=[]", "tokens must not be empty"),
         ('tokens=["unit", "unit"]', "tokens names a value twice"),
         ('tokens=[["unit"]]', "tokens must be of type str"),
@@ -375,32 +372,6 @@ def test_bad_settings_are_one_line_and_exit_code_2(refusal, tmp_path, setting, w
     profile = "full" if setting == "N=1000000000" else "quick"
     arguments = ("--profile", profile, "--set", setting, "--store", str(tmp_path), "--json")
     assert word in refusal("run", "yang2024/fig2a", *arguments)
-
-
-def test_a_dry_run_computes_nothing_and_foresees_points_and_time(tmp_path, monkeypatch, capsys):
-    def says(*arguments):
-        command = ["iclbook", "run", "yang2024/lemma5", "--dry-run", "--store", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", [*command, *arguments, "--json"])
-        main()
-        (row,) = json.loads(capsys.readouterr().out)
-        return row["points"], row["kept"], row["seconds"]
-
-    took = Store().meta(find("yang2024/lemma5"), "full")["point_seconds"]
-    assert says() == (5, 0, pytest.approx(sum(took)))
-    assert says("--seeds", "7-8") == (2, 0, pytest.approx(2 * sum(took) / 5))
-    larger = says("--set", "draws=20000000", "--set", "K=18", "--set", "m=1")
-    assert larger == (5, 0, pytest.approx(20 * sum(took)))
-    assert says("--profile", "quick") == (2, 0, None)
-    assert list(tmp_path.iterdir()) == []
-
-    experiment = find("yang2024/lemma5")
-    folder = runner._partial(experiment, "quick", Store(tmp_path), experiment.quick)
-    folder.mkdir(parents=True)
-    keep(folder, {"seed": 1}, {}, 3.5, {})
-    assert says("--profile", "quick") == (2, 1, 3.5)
-    monkeypatch.setattr(sys, "argv", ["iclbook", "status", "--store", str(tmp_path)])
-    main()
-    assert f"unfinished: {folder} (1 files); the same run goes on" in capsys.readouterr().out
 
 
 def test_no_write_permission_is_one_line_and_exit_code_2(refusal, tmp_path):

@@ -144,12 +144,12 @@ def test_settings_refuse_what_they_cannot_be(experiment):
         least = about.get("least", int(type(value) is int))
         worse = {
             int: (least - 1, 1.5, True, "x", 10**16),
-            float: (least - 1e-3, float("nan"), float("inf"), "x", None, 1e16),
+            float: (least - 1e-3 - abs(least), float("nan"), float("inf"), "x", None, 1e16),
             str: (3, None),
             bool: (0, "x"),
         }.get(type(value))
         if isinstance(value, tuple):
-            first = value[0] if value else None
+            first = (*value, *f.default)[0]
             worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
             worse += [] if about.get("empty") else [()]
             if type(first) is int:

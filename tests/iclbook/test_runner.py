@@ -20,6 +20,7 @@ from iclbook.experiment import Experiment
 from iclbook.files import alone
 from iclbook.store import Store
 from iclbook.unfinished import fingerprint
+from iclbook.verify import _turned, verify
 
 QUICK = ["yang2024/fig2a", "--profile", "quick", "--set", "steps=600", "--seeds", "3-4"]
 
@@ -155,24 +156,24 @@ def test_verify_turns_over_seeds_and_branches_and_deep_computes_every_point(
 
     monkeypatch.setattr(runner, "compute", note)
     for how in (*({"rotate": k} for k in range(6)), {}, {}, {"deep": True}):
-        assert runner.verify(lemma5, store, **how)["ok"]
+        assert verify(lemma5, store, **how)["ok"]
     assert computed[:6] == [(0,), (1,), (2,), (3,), (4,), (0,)]
     assert computed[6] == computed[7] and len(computed[6]) == 1
     assert computed[8] == lemma5.full.seeds
     path = store.file(lemma5, "full")
     meta = json.loads(path.read_text())
     path.write_text(json.dumps(meta | {"created": "2026-01-01T00:00:00+00:00"}))
-    first = runner.verify(lemma5, store) and computed[-1]
+    first = verify(lemma5, store) and computed[-1]
     path.write_text(json.dumps(meta | {"created": "2026-01-02T00:00:00+00:00"}))
-    assert (runner.verify(lemma5, store) and computed[-1]) == ((first[0] + 1) % 5,)
+    assert (verify(lemma5, store) and computed[-1]) == ((first[0] + 1) % 5,)
 
 
 def test_the_branches_of_a_part_are_turned_too_what_stays_inside_a_point_is_not():
     fig4 = find("yang2024/fig4")
-    turned = runner._turned(fig4.verify, fig4.full, 1)
+    turned = _turned(fig4.verify, fig4.full, 1)
     assert turned == fig4.verify | {"H": (5, 64), "seeds": (1,)}
     gap = find("ren2024/thm32-gap")
-    assert runner._turned(gap.verify, gap.full, 7) == gap.verify | {"seeds": (2,)}
+    assert _turned(gap.verify, gap.full, 7) == gap.verify | {"seeds": (2,)}
 
 
 def test_verify_misses_rows_that_are_stored_and_no_longer_computed(store, lemma5, monkeypatch):
@@ -180,13 +181,13 @@ def test_verify_misses_rows_that_are_stored_and_no_longer_computed(store, lemma5
     plain = dataclasses.replace(lemma5.tables["losses"], levels={}, ragged=True)
     lemma5 = dataclasses.replace(lemma5, tables={"losses": plain})
     runner.run(lemma5, "full", store, progress=False)
-    assert runner.verify(lemma5, store)["ok"]
+    assert verify(lemma5, store)["ok"]
     compute = runner.compute
     monkeypatch.setattr(
         runner, "compute", lambda *a, **k: bend(compute(*a, **k), lambda t: t.iloc[:-1])
     )
     for deep in (False, True):
-        report = runner.verify(lemma5, store, deep=deep)
+        report = verify(lemma5, store, deep=deep)
         assert not report["ok"] and report["missing"] == 1 and not report["gaps"]
 
 
@@ -267,16 +268,16 @@ def bend(computed, change):
 def test_verify_agrees_with_itself_and_sees_a_changed_number(store, lemma5):
     computed = runner.compute(lemma5, lemma5.full)
     store.write(lemma5, "full", lemma5.full, computed)
-    report = runner.verify(lemma5, store)
+    report = verify(lemma5, store)
     assert report["ok"] and report["rows"] == len(computed.tables["losses"]) // 5
     assert report["stored_on"] == report["computed_on"] == [runner.machine()]
     for name in lemma5.tables["losses"].measures:
         bent = bend(computed, lambda t, name=name: t.assign(**{name: t[name] * (1 + 1e-5)}))
         store.write(lemma5, "full", lemma5.full, bent, force=True)
-        assert not runner.verify(lemma5, store)["ok"], name
+        assert not verify(lemma5, store)["ok"], name
     short = bend(computed, lambda table: table[table["weights"] != "zero"])
     store.write(lemma5, "full", lemma5.full, short, force=True)
-    report = runner.verify(lemma5, store)
+    report = verify(lemma5, store)
     assert report["missing"] == 1 and not report["ok"]
 
 
@@ -289,7 +290,7 @@ def test_verify_leaves_out_what_a_clock_decides_and_nothing_else(store, lemma5):
     for name, ok in (("simulated", True), ("closed_form", False)):
         bent = bend(computed, lambda table, name=name: table.assign(**{name: table[name] + 1}))
         store.write(lemma5, "full", lemma5.full, bent, force=True)
-        assert runner.verify(clocked, store)["ok"] is ok
+        assert verify(clocked, store)["ok"] is ok
 
 
 def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
@@ -305,7 +306,7 @@ def test_a_run_with_other_seeds_or_settings_is_found_again(store, lemma5):
 def test_verify_sees_rows_that_are_no_longer_computed(monkeypatch):
     """A part that returns next to nothing agrees with everything that is stored."""
     experiment = find("yang2024/lemma5")
-    assert runner.verify(experiment, Store())["ok"]
+    assert verify(experiment, Store())["ok"]
     compute = runner.compute
     for rows in (1, 0):
 
@@ -315,7 +316,7 @@ def test_verify_sees_rows_that_are_no_longer_computed(monkeypatch):
             return found
 
         monkeypatch.setattr(runner, "compute", less)
-        report = runner.verify(experiment, Store())
+        report = verify(experiment, Store())
         assert not report["ok"] and report["gaps"]
 
 
@@ -332,10 +333,10 @@ def test_inputs_are_recorded_and_another_one_is_noticed(store, lemma5, monkeypat
     given = dataclasses.replace(given, verify={})
     runner.run(given, "full", store, progress=False)
     assert store.meta(given, "full")["inputs"] == {"a.tsv": "1"}
-    assert runner.verify(given, store)["ok"]
+    assert verify(given, store)["ok"]
     held["a.tsv"] = "2"
     with pytest.raises(InputError, match=r"not what the result was computed from: a\.tsv"):
-        runner.verify(given, store)
+        verify(given, store)
 
 
 def test_a_missing_input_is_refused_before_anything_is_computed(store, lemma5, monkeypatch):

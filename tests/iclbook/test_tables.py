@@ -142,6 +142,10 @@ def test_a_row_that_is_no_longer_computed_is_missed(curves):
         firm = dataclasses.replace(CURVES, decided={})
         assert compare(firm, fresh, curves, whole=True)[0] == 1
         assert compare(firm, fresh, curves)[0] == of_part
+    # Neither lost is a key's value that the part was told to leave out.
+    stored = pd.concat([curves, curves[curves["H"] == 2].assign(H=3)])
+    assert compare(firm, curves, stored)[0] == 6
+    assert compare(firm, curves, stored, chosen=((0, 1), (2, 4)))[0] == 0
     assert compare(CURVES, curves, curves, whole=True) == (0, 0.0)
     assert compare(CURVES, curves.iloc[:0], curves, whole=True)[0] == len(curves)
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from iclbook import runner
 from iclbook.catalogue import experiments
 from iclbook.store import Store
+from iclbook.verify import verify
 
 
 @pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))
 def test_a_part_of_the_stored_result_is_computed_again(experiment):
-    report = runner.verify(experiment, Store())
+    report = verify(experiment, Store())
     assert report["ok"], report

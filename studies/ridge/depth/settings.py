@@ -248,7 +248,7 @@ EXPERIMENTS = (
             "probe_tokens",
             "factors",
         ),
-        verify=dict(steps=10, skip=(True,), seeds=(0,), probe_tasks=0),
+        verify=dict(steps=10, steps_without_skip=10, skip=(True,), seeds=(0,), probe_tasks=0),
     ),
     Experiment(
         id="yang2024/fig5",

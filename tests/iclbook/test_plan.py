@@ -1,0 +1,38 @@
+"""What a run would take: points, what is kept of them, time."""
+
+import json
+import sys
+
+import pytest
+
+from iclbook import runner
+from iclbook.catalogue import find
+from iclbook.cli import main
+from iclbook.store import Store
+from iclbook.unfinished import keep
+
+
+def test_a_dry_run_computes_nothing_and_foresees_points_and_time(tmp_path, monkeypatch, capsys):
+    def says(*arguments):
+        command = ["iclbook", "run", "yang2024/lemma5", "--dry-run", "--store", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", [*command, *arguments, "--json"])
+        main()
+        (row,) = json.loads(capsys.readouterr().out)
+        return row["points"], row["kept"], row["seconds"]
+
+    took = Store().meta(find("yang2024/lemma5"), "full")["point_seconds"]
+    assert says() == (5, 0, pytest.approx(sum(took)))
+    assert says("--seeds", "7-8") == (2, 0, pytest.approx(2 * sum(took) / 5))
+    larger = says("--set", "draws=20000000", "--set", "K=18", "--set", "m=1")
+    assert larger == (5, 0, pytest.approx(20 * sum(took)))
+    assert says("--profile", "quick") == (2, 0, None)
+    assert list(tmp_path.iterdir()) == []
+
+    experiment = find("yang2024/lemma5")
+    folder = runner.unfinished_of(experiment, "quick", Store(tmp_path), experiment.quick)
+    folder.mkdir(parents=True)
+    keep(folder, {"seed": 1}, {}, 3.5, {})
+    assert says("--profile", "quick") == (2, 1, 3.5)
+    monkeypatch.setattr(sys, "argv", ["iclbook", "status", "--store", str(tmp_path)])
+    main()
+    assert f"unfinished: {folder} (1 files); the same run goes on" in capsys.readouterr().out
