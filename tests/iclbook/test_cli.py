@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from iclbook.catalogue import experiments
+from iclbook.catalogue import experiments, find
 from iclbook.cli import main
 from iclbook.errors import require
 from iclbook.listing import state_of
