@@ -16,29 +16,17 @@ from iclbook.errors import InputError, require
 from iclbook.experiment import PROFILES
 from iclbook.listing import FORMATS, claims_in, state_of
 from iclbook.machine import described
-from iclbook.options import change_of, seeds_of
-from iclbook.store import Store, duration
-
-
-def _store(context, parameter, value: str) -> Store:
-    return Store(value or None)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-in_store = click.option(
-    "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
+from iclbook.options import (
+    as_json,
+    at_once,
+    change_of,
+    in_store,
+    rotated,
+    schedulers,
+    seeds_of,
+    settings_changed,
 )
-AT_ONCE = "Points at a time, at most one a core; by default 1."
-at_once = click.option("--jobs", default=1, type=click.IntRange(1), help=AT_ONCE)
-SET = (
-    "Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
-    "variant has a folder of its own."
-)
-ROTATE = "Move the part on by K seeds and branches. By default the day of the result says it."
-SCHEDULER = (
-    "Compute the points on the dask cluster whose scheduler listens there, such as "
-    "tcp://127.0.0.1:8786. Its workers need one thread each: dask worker ADDRESS --nthreads 1."
-)
+from iclbook.store import duration
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,9 +76,9 @@ def list_(as_json, store):
     default="",
     help="Seeds in place of the profile's, such as 0,1,2 or 10-14.",
 )
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help=SET)
+@settings_changed
 @at_once
-@click.option("--scheduler", metavar="ADDRESS", default="", help=SCHEDULER)
+@schedulers
 @click.option("--device", default="", help="Such as cuda, for those that can use one.")
 @click.option(
     "--glue-dir",
@@ -137,7 +125,7 @@ def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **
     if dry_run or changed:
         rows = [planned(e, profile, store, **settings) for e in chosen]
         for row in () if as_json else rows:
-            click.echo(in_words(row), err=not dry_run)
+            click.echo(in_words(row))
     if not dry_run:
         stay_within_means(rows)
         rows, how["progress"] = [], not as_json and bool(sys.stderr)
@@ -154,7 +142,7 @@ def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **
 
 @cli.command("verify")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--rotate", type=int, metavar="K", help=ROTATE)
+@rotated
 @click.option("--deep", is_flag=True, help="Every point, as long as it takes.")
 @at_once
 @as_json

@@ -12,12 +12,12 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import get_args, get_origin
+from typing import get_args
 
 from iclbook.errors import require
+from iclbook.values import fault_of, tuples
 
 PROFILES = ("quick", "full", "paper")
-LARGEST = 1e15  # of a setting; whole numbers up to here are exact as floats
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -57,7 +57,7 @@ class Settings:
     def __post_init__(self):
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
-            fault = _fault(value, f.type, f.metadata.get("least"), f.metadata.get("empty"))
+            fault = fault_of(value, f.type, f.metadata.get("least"), f.metadata.get("empty"))
             if not fault and get_args(f.type)[-1:] == (...,):
                 fault = "names a value twice" if len(set(value)) < len(value) else ""
             like = "" if f.default is dataclasses.MISSING else json.dumps(f.default)
@@ -108,7 +108,7 @@ class Settings:
             )
             lacks_list = isinstance(getattr(self, name), tuple)
             lacks_list &= not isinstance(value, list | tuple)
-            changes[name] = (value,) if lacks_list else _tuples(value)
+            changes[name] = (value,) if lacks_list else tuples(value)
         return dataclasses.replace(self, **changes)
 
     def differing(self, stored: dict) -> list[str]:
@@ -285,32 +285,6 @@ class Experiment:
             elif ours != theirs:
                 rows.append({"setting": f.name, "paper": theirs, "full": ours})
         return rows
-
-
-def _tuples(value):
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _fault(value, kind, least: float | None, empty: bool = False) -> str:
-    """What keeps a value from being of a kind; "" where nothing does."""
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        if not isinstance(value, tuple):
-            return "must hold lists"
-        if kinds[-1] is ...:
-            if not value and not empty:
-                return "must not be empty"
-            kinds = kinds[:1] * len(value)
-        if len(kinds) != len(value):
-            return f"must hold {len(kinds)} values each"
-        return next(filter(None, (_fault(*pair, least) for pair in zip(value, kinds))), "")
-    if type(value) is not kind and (kind, type(value)) != (float, int):
-        return f"must be of type {kind.__name__}"
-    if kind in (int, float):
-        least = int(kind is int) if least is None else max(least, -LARGEST)
-        if not least <= value <= LARGEST:
-            return f"must be from {least:g} to {LARGEST:g}"
-    return ""
 
 
 def _resolve(place: str) -> Callable:

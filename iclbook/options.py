@@ -1,11 +1,40 @@
-"""What is typed on the command line, as values."""
+"""What is typed on the command line: options that commands share, and values."""
 
 import json
 import re
 
+import click
+
 from iclbook.errors import require
+from iclbook.store import Store
 
 MOST_SEEDS = 10_000
+
+
+def _store(context, parameter, value: str) -> Store:
+    return Store(value or None)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+in_store = click.option(
+    "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
+)
+AT_ONCE = "Points at a time, at most one a core; by default 1."
+at_once = click.option("--jobs", default=1, type=click.IntRange(1), help=AT_ONCE)
+SET = (
+    "Another setting, such as H=8, tokens=unit or N=[10,20]; needs --store DIR, where a "
+    "variant has a folder of its own."
+)
+ROTATE = "Move the part on by K seeds and branches. By default the day of the result says it."
+SCHEDULER = (
+    "Compute the points on the dask cluster whose scheduler listens there, such as "
+    "tcp://127.0.0.1:8786. Its workers need one thread each: dask worker ADDRESS --nthreads 1."
+)
+settings_changed = click.option(
+    "--set", "changes", multiple=True, metavar="NAME=VALUE", help=SET
+)
+rotated = click.option("--rotate", type=int, metavar="K", help=ROTATE)
+schedulers = click.option("--scheduler", metavar="ADDRESS", default="", help=SCHEDULER)
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

@@ -23,17 +23,16 @@ DRAWS = re.compile(r"\bplots\.\w+\(|\bplt\.(?!style|rc|close)\w+\(|\bsns\.\w+\("
 # Layers, lowest first: a module may import from its own layer and from those below. The names
 # are of the project's modules, the longest that fits; `iclbook` never imports a study.
 LAYERS = (
-    ("iclbook", "iclbook.errors"),
+    ("iclbook", "iclbook.errors", "iclbook.values"),
     ("iclbook.training",),
     ("iclbook.ridge", "iclbook.dual", "iclbook.bridge"),
     ("iclbook.experiment", "iclbook.files", "iclbook.machine", "iclbook.statistics"),
-    ("iclbook.options",),
     ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
     ("iclbook.plan", "iclbook.verify"),
     ("iclbook.other_seeds", "iclbook.card"),
-    ("iclbook.chapter", "iclbook.listing"),
+    ("iclbook.chapter", "iclbook.listing", "iclbook.options"),
     ("iclbook.cli", "iclbook.__main__"),
 )
 # What a file of a study may import, beside libraries and files of its own kind elsewhere. What

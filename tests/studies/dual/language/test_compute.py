@@ -9,9 +9,8 @@ from sklearn.metrics import accuracy_score
 from iclbook.checkpoint import Checkpoint
 from iclbook.errors import InputError
 from studies.dual.language import compute, glue, grammar
-from studies.dual.language.settings import EXPERIMENTS, RATES
+from studies.dual.language.settings import OF_TASK, RATES
 
-OF_TASK = {e.full.task: e for e in EXPERIMENTS if e.full.task}
 QUICK = dataclasses.replace(OF_TASK["mrpc"].quick, epochs=1)
 ORIGINAL = QUICK.points()[0]
 

@@ -10,9 +10,8 @@ import pytest
 from iclbook.errors import InputError
 from iclbook.store import Result
 from studies.dual.language import tables
-from studies.dual.language.settings import EXPERIMENTS
+from studies.dual.language.settings import OF_TASK
 
-OF_TASK = {e.full.task: e for e in EXPERIMENTS if e.full.task}
 ALPHA, MAPS, LOW, ALL = (0.5, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 3, 0.1), (0, 0, 512, 0.5)
 ORIGINAL = (0, 0, 0, 0)
 BEST = (ALPHA, MAPS, LOW)

@@ -12,7 +12,8 @@ from sklearn.metrics import matthews_corrcoef
 from transformers import BertConfig, BertModel
 
 from iclbook.dual.bert import modify
-from iclbook.dual.fine_tuning import (
+from iclbook.errors import InputError
+from studies.dual.language.fine_tuning import (
     Examples,
     SentenceModel,
     _batches,
@@ -23,7 +24,6 @@ from iclbook.dual.fine_tuning import (
     predictions,
     scores,
 )
-from iclbook.errors import InputError
 
 HOW = dict(epochs=3, batch=8, rate=3e-3, warmup=0.1, decay=0.01, seed=5)
 
