@@ -64,7 +64,7 @@ def measured(text: str, page: str = "") -> str:
 
 def shown(value: float, text: str) -> str:
     """A number with three digits, in percent where the text ends in %."""
-    return f"{number(100 * value)} %" if text.endswith(" %") else number(value)
+    return f"{number(100 * value)}&nbsp;%" if text.endswith(" %") else number(value)
 
 
 def stored(text: str, page: str = "") -> str:

@@ -11,7 +11,8 @@ class Letters(SphinxTransform):
     default_priority = 860
 
     def apply(self):
-        for glossary in self.document.findall(addnodes.glossary):
+        # A list: what is inserted while one walks would be walked again, for ever.
+        for glossary in list(self.document.findall(addnodes.glossary)):
             line = nodes.paragraph(classes=["letters"])
             for letter, term in first_terms(glossary).items():
                 line += nodes.reference("", letter, refid=term["ids"][0], internal=True)

@@ -105,13 +105,13 @@ def test_the_roles_of_answers_and_home_page_find_their_numbers(from_ledger):
 
 def test_a_share_is_shown_in_percent(from_ledger):
     share = from_ledger.row_of("ren2024/fig3-negative")["measured"]
-    assert from_ledger.measured("ren2024/fig3-negative %") == f"{100 * share:.1f} %"
+    assert from_ledger.measured("ren2024/fig3-negative %") == f"{100 * share:.1f}&nbsp;%"
     name = "ren2024/fig3-trained plain_ends.own_weight max"
     exact = max(
         float(row["own_weight"])
         for row in rows_of(RESULTS / "ren2024/fig3-trained/full.plain_ends.csv")
     )
-    assert from_ledger.stored(f"{name} %") == f"{100 * exact:.1f} %"
+    assert from_ledger.stored(f"{name} %") == f"{100 * exact:.1f}&nbsp;%"
 
 
 def test_a_verdict_shows_the_recorded_one_with_the_measured_number(from_ledger):

@@ -97,10 +97,12 @@ def joined(html: Path) -> str:
     scripts = [box for box in first.select("script") if "MathJax" in f"{box}"]
     scripts += first.select('script[src*="mathjax"], script[src*="book.js"]')
     unique = {str(box): None for box in scripts if "sphinx-book-theme" not in str(box)}
+    # One set of glyphs for all formulas, or each carries its own.
+    head += [box.replace('"fontCache": "local"', '"fontCache": "global"') for box in unique]
     text = PAGE.format(
         title=pages[0][1],
         style=STYLE,
-        head="".join([*head, *unique]).replace('"../_static', '"_static'),
+        head="".join(head).replace('"../_static', '"_static'),
         contents=f"<ul>{''.join(contents)}</ul>",
         articles="\n".join(blocks),
     )
