@@ -106,7 +106,7 @@ def test_a_seed_on_the_wrong_side_fails_it(name, predictor, factor):
 def test_attention_that_does_more_than_add_would_be_reproduced():
     name, better = (
         "yang2024/many-prompts-do-more-than-add",
-        changed("trained", "step > 0", 0.75),
+        changed("trained", "shown == N", 0.75),
     )
     results = stored(name)
     for tokens in ("unit", "gaussian"):
