@@ -4,7 +4,6 @@ that can fail."""
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -99,8 +98,11 @@ def test_a_second_run_into_a_store_is_refused_while_the_first_computes(store, le
 
 
 def test_what_is_kept_of_other_seeds_stays(store, lemma5, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(Store, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             runner.run(lemma5, "full", store, progress=False, seeds=(0, 1))
     kept = set(store.root.glob(".partial/**/*.point"))
