@@ -37,6 +37,7 @@ def identity(notebook, folder):
 def settle(folder):
     """Set what kernels inherit: figures drawn into the page, in matplotlib's own style, and
     folders that can be written."""
+    folder.mkdir(parents=True, exist_ok=True)  # IPython looks elsewhere where it is not there
     own = Path(matplotlib.get_data_path()) / "matplotlibrc"
     os.environ |= {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
