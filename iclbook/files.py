@@ -38,7 +38,7 @@ def alone(path: Path, what: str):
             raise InputError(f"{who}; wait for it, or add another --store DIR") from None
         if ended := _text(holder):
             print(f"{ended} was stopped at work on {what}; taken over", file=sys.stderr)
-        atomic_write(holder, f"process {os.getpid()} on {platform.node()}".encode())
+        holder.write_text(f"process {os.getpid()} on {platform.node()}")
     try:
         yield
     finally:
@@ -48,7 +48,7 @@ def alone(path: Path, what: str):
 
 def _text(path: Path) -> str:
     with suppress(OSError):
-        return path.read_text()
+        return " ".join(path.read_text(errors="replace").split())
     return ""
 
 

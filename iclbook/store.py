@@ -213,6 +213,9 @@ class Store:
             wrong = f"{self.named(csv)} has {rows} rows, not the {said} that its JSON says"
             require(rows == said, f"{wrong}; {mend}")
             texts[name] = content
+        said, damaged = meta.pop("sha256", None), f"{self.named(sidecar)} is damaged"
+        sound = said in (None, _own_hash(meta))  # None: stored before there was one
+        require(sound, f"{damaged} (its SHA-256 differs); restore it, or {mend}")
         return meta, texts
 
     def write(self, experiment, profile: str, settings, computed, force: bool = False) -> None:
@@ -247,6 +250,7 @@ class Store:
             "versions": versions(),
         }
         files = {f"{profile}.{name}.csv": text for name, text in texts.items()}
+        meta["sha256"] = _own_hash(meta)
         files[sidecar.name] = (json.dumps(meta, indent=1) + "\n").encode()
         with writing_to(sidecar.parent):
             publish(sidecar.parent, profile, files)
@@ -255,6 +259,10 @@ class Store:
 def as_csv(table) -> str:
     """The text of a table as it is stored and kept."""
     return table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+
+
+def _own_hash(meta: dict) -> str:
+    return sha256(json.dumps(meta).encode())
 
 
 @functools.cache

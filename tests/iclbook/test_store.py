@@ -249,6 +249,7 @@ def test_a_table_that_is_not_the_declared_one_is_one_line(store, lemma5, stored,
     store.file(lemma5, "full", "losses").write_bytes(content)
     sidecar = store.file(lemma5, "full")
     meta = json.loads(sidecar.read_text())
+    meta.pop("sha256")
     about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": content.count(b"\n") - 1}
     meta["tables"]["losses"] |= about
     sidecar.write_text(json.dumps(meta))
@@ -263,6 +264,7 @@ def rewrite(store, experiment, table, **changes):
     store.file(experiment, "full", "losses").write_bytes(content)
     path = store.file(experiment, "full")
     meta = json.loads(path.read_text()) | changes
+    meta.pop("sha256")
     about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(table)}
     meta["tables"]["losses"] |= about | changes.get("about", {})
     path.write_text(json.dumps(meta))
@@ -292,6 +294,17 @@ def test_a_sidecar_that_does_not_tell_the_truth_is_refused(
     with pytest.raises(InputError, match=words) as caught:
         store.read(lemma5)
     assert "\n" not in str(caught.value) and "--force" in str(caught.value)
+
+
+def test_one_changed_character_of_a_sidecar_is_refused(store, lemma5, stored):
+    path = store.file(lemma5, "full")
+    text = path.read_text()
+    for old, new in ((np.__version__, "0.1"), ('"threads": 1', '"threads": 2'), ("0.1", "0.2")):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        refused(store, lemma5, "full.json is damaged (its SHA-256 differs)")
+    path.write_text(text.replace(": ", " :  "))
+    assert store.is_stored(lemma5), "spaces say nothing"
 
 
 def test_what_killed_writers_left_is_cleared_away_by_the_next_one(store, lemma5, stored):
