@@ -1,7 +1,9 @@
 """What is typed on the command line: options that commands share, and values."""
 
 import json
+import os
 import re
+from contextlib import suppress
 
 import click
 
@@ -12,6 +14,8 @@ MOST_SEEDS = 10_000
 
 
 def _store(context, parameter, value: str) -> Store:
+    with suppress(FileNotFoundError):  # what no folder can be ends here, in one line
+        os.stat(value or os.curdir)
     return Store(value or None)
 
 

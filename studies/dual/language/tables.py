@@ -51,6 +51,7 @@ def dev_scores(result, split: str = "dev", metric: str = "") -> pd.DataFrame:
     first metric."""
     metric = metric or result.settings.metrics[0]
     found = named(result["scores"])
+    require(found["score"].abs().max() <= 1, "a score lies outside -1 to 1: no metric has it")
     return found[(found["split"] == split) & (found["metric"] == metric)]
 
 
