@@ -30,13 +30,9 @@ def layers(result, grain: str = "") -> pd.DataFrame:
     parts = []
     for family, grid in result.settings.grid().items():
         name = "_".join(part for part in (family, grain) if part)
-        if grain in result.tables:
-            table = result[grain]
-            table = table[table["family"] == family].drop(columns="family").assign(**grid[0])
-        elif grid and name in result.tables:
-            table = result[name]
-        else:
+        if not grid or name not in result.tables:
             continue
+        table = result[name]
         strengths = list(grid[0])
         rows = list(zip(*(table[name] for name in strengths))) or [()] * len(table)
         wanted = {tuple(row.values()): label(family, row) for row in grid}

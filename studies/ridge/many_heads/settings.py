@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, loose
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fig4(Settings):
-    """One-layer models of many head counts, trained alike on the population loss.
+    """One-layer models of many head counts, all trained for equally many steps.
 
-    H heads take `head_steps` / H steps, but at least `min_steps` and at most `steps`: a step
-    costs in proportion to H. The largest head count is the one said to be unstable.
+    Up to `few` heads a step is cheap, so these go on to `steps_of_few`. On batches only the
+    head counts `on_batches` are trained. The largest head count is the one said to be unstable.
     """
 
     N: int = 30
@@ -19,21 +19,28 @@ class Fig4(Settings):
     d: int = 100
     m: int = 20
     tau: float = 0.01
-    H: tuple[int, ...] = (2, 5, 10, 20, 30, 64, 128, 200, 400)
+    H: tuple[int, ...] = (2, 5, 10, 20, 30, 64, 128, 400)
+    on_batches: tuple[int, ...] = loose((10, 30, 64), empty=True)
     rate: float = 1e-4
     steps: int = 20_000
-    min_steps: int = 3_000
-    head_steps: int = 640_000
+    few: int = 10
+    steps_of_few: int = 100_000
     tokens: tuple[str, ...] = ("unit", "gaussian")
+    pool: int = 10_000
+    batch: int = 256
     dtype: str = "float32"
 
     def steps_of(self, H: int) -> int:
         """The steps that a model of H heads takes."""
-        return min(self.steps, max(self.min_steps, self.head_steps // H))
+        return self.steps_of_few if self.few >= H else self.steps
 
     def points(self) -> list[dict]:
-        sweep = product(self.tokens, self.seeds, self.H)
-        return [{"tokens": tokens, "seed": seed, "H": H} for tokens, seed, H in sweep]
+        names, heads = ("tokens", "loss", "seed", "H"), (self.H, self.on_batches)
+        grids = (
+            product(self.tokens, (loss,), self.seeds, H)
+            for loss, H in zip(("population", "batch"), heads)
+        )
+        return [dict(zip(names, point)) for grid in grids for point in grid]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +132,9 @@ EXPERIMENTS = (
         item="Figure 4",
         chapter="ridge/many_heads",
         function="studies.ridge.many_heads.compute:fig4",
-        tables={"curves": Table(keys=("tokens", "seed", "H", "step"), measures=LOSS)},
+        tables={
+            "curves": Table(keys=("tokens", "loss", "seed", "H", "step"), measures=LOSS),
+        },
         full=Fig4(seeds=(0, 1, 2)),
         quick=Fig4(
             N=6,
@@ -135,12 +144,15 @@ EXPERIMENTS = (
             H=(2, 6, 24),
             rate=2e-3,
             steps=500,
-            min_steps=300,
-            head_steps=6_000,
+            few=2,
+            steps_of_few=1_000,
+            on_batches=(6,),
+            pool=500,
+            batch=64,
         ),
         paper=Fig4(seeds=(0, 1, 2), tokens=("gaussian",)),
-        unstated=("tau", "H", "steps", "min_steps", "head_steps", "seeds", "dtype"),
-        verify=dict(H=(2, 30), steps=100, min_steps=100, seeds=(0,)),
+        unstated=("tau", "H", "on_batches", "steps", "few", "steps_of_few", "seeds", "dtype"),
+        verify=dict(H=(2, 30), on_batches=(10,), steps=100, steps_of_few=100, seeds=(0,)),
     ),
     Experiment(
         id="yang2024/fig4-map",
