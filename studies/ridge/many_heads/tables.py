@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from iclbook.claim import Outcome, at_least
 from iclbook.statistics import paired_ratio
 
-# A curve that falls by less than this share over the last half of its steps stands still,
-# unless it is below `REACHED`: then it has arrived.
-STALLED, REACHED = 0.1, 1e-3
+# A curve stands still where its local slope, -d ln(loss) / d ln(step) at its end, is below this:
+# at 0.1 the loss needs a thousand times the steps to halve. Below `REACHED` it has arrived.
+STILL, REACHED = 0.1, 1e-3
+LOCAL = 0.75  # the slope is taken from the last look before this share of the steps
 CELL = ["optimizer", "loss", "dtype", "H", "rate", "seed"]  # what names a run of the map
 UNSTABLE = 10  # a run whose loss climbs to this many times its lowest value before
 NOISE = 1e-5  # below this a rise is the jitter of Adam and of float32
@@ -27,20 +29,24 @@ def instability(curve: pd.Series, floor: float = NOISE) -> float:
 def fates(curves: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """What became of every run, one row a value of the keys.
 
-    steps: taken; start, half, end: the excess loss there; fall: the share of it that the last
-    half took away; stalls: whether a curve that once fell stands still above the minimum.
+    steps: taken; start, end: the excess loss there; slope: -d ln(loss) / d ln(step) at the end;
+    stalls: whether a curve that once fell stands still above the minimum.
     """
-    rows = []
-    for key, run in curves.sort_values("step").groupby(list(keys)):
-        curve = run.set_index("step")["excess_loss"]
-        steps, half = curve.index[-1], curve[curve.index <= curve.index[-1] / 2].iloc[-1]
-        rows.append((*key, steps, curve.iloc[0], half, curve.iloc[-1], instability(curve)))
-    columns = [*keys, "steps", "start", "half", "end", "instability"]
-    found = pd.DataFrame(rows, columns=columns)
-    found["fall"] = 1 - found["end"] / found["half"]
-    fell = found["end"] < found["start"]
-    found["stalls"] = fell & (found["fall"] < STALLED) & (found["end"] > REACHED)
-    return found
+    keys, curves = list(keys), curves.sort_values("step")
+    last = curves.groupby(keys)["step"].transform("max")
+
+    def look(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.groupby(keys).tail(1).set_index(keys)[["step", "excess_loss"]].sort_index()
+
+    end, before = look(curves), look(curves[curves["step"] <= LOCAL * last])
+    found = pd.DataFrame({"steps": end["step"], "end": end["excess_loss"]})
+    found["start"] = curves.groupby(keys).head(1).set_index(keys)["excess_loss"]
+    fell = np.log(before["excess_loss"] / end["excess_loss"])
+    found["slope"] = fell / np.log(end["step"] / before["step"])
+    found["instability"] = curves.groupby(keys)["excess_loss"].agg(instability)
+    below = found["end"] < found["start"]
+    found["stalls"] = below & (found["slope"] < STILL) & (found["end"] > REACHED)
+    return found.reset_index()
 
 
 def map_fates(result) -> pd.DataFrame:
@@ -59,17 +65,18 @@ def same_start(runs: pd.DataFrame, *keys: str) -> bool:
     return bool(len(start) and (start["max"] <= start["min"] * (1 + 1e-3)).all())
 
 
-def runs_of(result, tokens: str) -> pd.DataFrame:
-    """The `fates` of Figure 4's runs under one reading of the tokens."""
+def runs_of(result, tokens: str, loss: str) -> pd.DataFrame:
+    """The `fates` of Figure 4's runs under one reading."""
     curves = result["curves"]
-    return fates(curves[curves["tokens"] == tokens], "seed", "H")
+    chosen = (curves["tokens"] == tokens) & (curves["loss"] == loss)
+    return fates(curves[chosen], "seed", "H")
 
 
 def fig4_small_h_stalls(results, threshold, tokens, loss) -> Outcome:
     """Share of the runs with H < N that stand still above the minimum; partly, where some
     do."""
     result = results["yang2024/fig4"]
-    runs = runs_of(result, tokens)
+    runs = runs_of(result, tokens, loss)
     share = runs.loc[runs["H"] < result.settings.N, "stalls"].astype(float).mean()
     if 0 < share < threshold:
         return Outcome("partly", share)
@@ -77,19 +84,20 @@ def fig4_small_h_stalls(results, threshold, tokens, loss) -> Outcome:
 
 
 def fig4_h_equals_n_converges(results, threshold, tokens, loss) -> Outcome:
-    """Share of neighbours H < H' from H = N on, over seeds, in which H' is lower at the last
-    step that all have. Also wanted: no run with H = N stands still. Partly, where only one of
-    both holds.
+    """Share of neighbours H < H' from H = N on, over seeds, in which H' is lower, at the last
+    look at which a seed's runs are all above `NOISE`. Also wanted: no run with H = N stands
+    still. Partly, where only one of both holds.
     """
     result = results["yang2024/fig4"]
     N, curves = result.settings.N, result["curves"]
-    many = curves[(curves["H"] >= N) & (curves["tokens"] == tokens)]
-    # Rows (step, seed), columns H; a step that some run does not have is NaN.
-    wide = many.pivot(index=["step", "seed"], columns="H", values="excess_loss")
-    whole = wide.notna().all(axis=1).groupby("step").all()
-    at = wide.loc[whole[whole].index.max()]
-    share = float((at.diff(axis=1).iloc[:, 1:] < 0).mean(axis=None))
-    equal = runs_of(result, tokens).query("H == @N")
+    many = curves[(curves["H"] >= N) & (curves["tokens"] == tokens) & (curves["loss"] == loss)]
+    wide = many.pivot(index=["step", "seed"], columns="H", values="excess_loss").sort_index()
+    above = (wide > NOISE).all(axis=1) | wide.isna().any(axis=1)
+    at = wide[above].groupby("seed").tail(1)
+    lower = (at.diff(axis=1) < 0).where(at.notna()).iloc[:, 1:].astype(float)
+    known = len(at) == len(result.settings.seeds) and lower.notna().all(axis=None)
+    share = float(lower.mean(axis=None)) if known else math.nan
+    equal = runs_of(result, tokens, loss).query("H == @N")
     falling = bool(len(equal) and not equal["stalls"].any())
     if math.isnan(share):
         return Outcome("not reproduced", share)
@@ -106,7 +114,7 @@ def fig4_large_h_diverges(results, threshold, tokens, loss) -> Outcome:
     vectors, at which H = N is stable and halves its loss.
     """
     result, s = results["yang2024/fig4"], results["yang2024/fig4"].settings
-    runs = runs_of(result, tokens)
+    runs = runs_of(result, tokens, loss)
     largest = runs.groupby("H")["instability"].agg(lambda each: each.max(skipna=False))
     worst, few = largest[max(s.H)], largest[s.N]
     if not (few < threshold and same_start(runs, "seed")):
