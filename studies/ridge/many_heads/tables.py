@@ -8,7 +8,7 @@ import pandas as pd
 from iclbook.claim import Outcome, at_least
 from iclbook.statistics import paired_ratio
 
-# A curve stands still where its local slope, -d ln(loss) / d ln(step) at its end, is below this:
+# A curve stands still where its local slope at the end, -d ln(loss) / d ln(step), is below:
 # at 0.1 the loss needs a thousand times the steps to halve. Below `REACHED` it has arrived.
 STILL, REACHED = 0.1, 1e-3
 LOCAL = 0.75  # the slope is taken from the last look before this share of the steps
