@@ -82,8 +82,8 @@ results: $(STAMP)  ## compute every missing stored result (full profile; stop an
 verify: $(STAMP)  ## recompute a part of every stored result and compare
 	$(BIN)/iclbook verify
 
-bench: $(STAMP)  ## time the package beside the straightforward way, one benchmark after another
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+bench: $(STAMP)  ## time the package beside the straightforward way, into results/benchmarks/summary.json
+	@for file in $(filter-out %/summary.py,$(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 strip: $(STAMP)  ## remove outputs from the chapters before a commit
 	find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -print0 \

@@ -3,6 +3,7 @@ task, and what each result cost. A page that holds a marker gets the table in it
 """
 
 import functools
+import json
 
 from markers import filler
 
@@ -160,7 +161,52 @@ def machines() -> str:
     return "\n".join(f"* **{letter}**: {words}" for words, letter in machine_letters().items())
 
 
+# What the benchmarks record: meaning, unit, and the goal that the book has set itself.
+BENCHMARKS = {
+    "step_over_products": (
+        "a training step over its own four matrix products",
+        "",
+        "at most 1.5",
+    ),
+    "step_over_peak": ("the same step over as many operations in one large product", "", ""),
+    "einsum_over_step": (
+        "equation (8) as batched einsum with autograd, over it",
+        "",
+        "at least 2.5",
+    ),
+    "module_a_head_over_step": (
+        "a loop over heads, autograd, sampled batches, over it",
+        "",
+        "",
+    ),
+    "fig2a_seconds_per_seed": (
+        "Figure 2a, 20,000 steps, two seeds at a time",
+        "s",
+        "at most 60",
+    ),
+    "panel_speedup": ("a panel of layers, one after another over at once", "", ""),
+    "make_book_seconds": ("`make book` from nothing, installs aside", "s", "at most 180"),
+    "make_test_seconds": ("`make test`, installs aside", "s", "at most 480"),
+    "import_ms": ("importing the command line, beyond an empty Python", "ms", ""),
+    "list_seconds": ("`iclbook list`", "s", "at most 2"),
+    "claims_seconds": ("`iclbook claims`", "s", "at most 2"),
+}
+
+
+def benchmarks() -> str:
+    """A row a benchmark, from results/benchmarks/summary.json, and the machine."""
+    found = json.loads((Store().root / "benchmarks" / "summary.json").read_text())
+    lines = ["| what was timed | measured | goal |", "|---|--:|--:|"]
+    for name, (meaning, unit, goal) in BENCHMARKS.items():
+        unit = unit and f"{JOIN}{unit}"
+        goal = goal and f"{goal}{unit}"
+        lines.append(f"| {meaning} | {found[name]:g}{unit} | {goal} |")
+    lines += ["", f"Measured on {found['measured']}: {described(found['machine'])}."]
+    return "\n".join(lines)
+
+
 MARKERS = {
+    "<!-- benchmarks -->": benchmarks,
     "<!-- gains of modifications -->": modifications,
     "<!-- every result's cost -->": costs,
     "<!-- machines -->": machines,

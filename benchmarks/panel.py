@@ -9,6 +9,7 @@ import functools
 import time
 
 import torch
+from summary import record
 
 from iclbook.dual.panel import PanelOfOne, train_together
 from studies.dual.trained.compute import build, prompts
@@ -62,14 +63,17 @@ def measure(settings) -> tuple[int, float, float, float]:
 
 
 def main():
-    """Print, for each kind of layer, both times and their ratio."""
+    """Print, for each kind of layer, both times and their ratio; record that of both kinds."""
     torch.set_num_threads(1)
+    total = [0.0, 0.0]
     for name, kept in SHAPES.items():
         count, fast, slow, gap = measure(Trained(**kept))
         print(f"{name}, {count} layers")
         print(f"  all at once:         {fast:7.2f} ms a step")
         print(f"  one after another:   {slow:7.2f} ms a step; {slow / fast:.1f} times as long")
         print(f"  largest difference of predictions after {BLOCKS * STEPS} steps: {gap:.1e}")
+        total = [total[0] + fast, total[1] + slow]
+    record(panel_speedup=total[1] / total[0])
 
 
 if __name__ == "__main__":

@@ -1,68 +1,119 @@
-"""One training step of the one-layer model at Figure 2a's size, beside the straightforward way.
-Run: make bench.
+"""One training step of the one-layer model at Figure 2a's size. Run: make bench.
 
-The straightforward way is what equation (8) says: a loop over heads, autograd, torch's default
-Adam. Both train from the same start in alternating blocks of one run, so that a machine whose
-speed drifts slows both.
+Beside it: the four matrix products that it cannot do without; the time of as many operations in
+one large product; equation (8) as batched einsum with autograd; and the straightforward way, a
+loop over heads with autograd, torch's default Adam and sampled batches. They take turns.
 """
 
 import collections
+import functools
 import time
 
 import torch
+from summary import in_turn, ratio, record
 
 from iclbook.ridge.model import MultiHeadAttention
-from iclbook.ridge.population_loss import PopulationLoss
-from iclbook.ridge.prompt import sample_dictionary
+from iclbook.ridge.population_loss import BatchLoss, PopulationLoss
+from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.training import make_optimizer, train
 
-BLOCKS, STEPS = 8, 15
+BLOCKS, STEPS = 12, 15
+SIZES = dict(N=30, K=200, d=100, m=20, tau=0.01)
+H, LARGE = 64, 1_500  # LARGE: rows of the square matrices that show the processor's peak
 
 
-def straightforward(model, loss, optimizer, steps):
-    """A head at a time, gradients by autograd."""
-    for _ in range(steps):
-        table = 0
-        for h in range(model.w.shape[0]):
-            attention = (model.V.T @ model.Q[:, h] @ model.tokens).softmax(dim=0)  # (N, K)
-            table = table + attention * model.w[h]  # (N, K)
-        value, _ = loss(table)
+def a_head_at_a_time(model) -> torch.Tensor:
+    """Equation (8) as a loop over heads: the table, (N, K)."""
+    table = 0
+    for h in range(model.w.shape[0]):
+        attention = (model.V.T @ model.Q[:, h] @ model.tokens).softmax(dim=0)  # (N, K)
+        table = table + attention * model.w[h]  # (N, K)
+    return table
+
+
+def batched_einsum(model) -> torch.Tensor:
+    """Equation (8) as einsum over all heads: the table, (N, K)."""
+    logits = torch.einsum("dn,dhe,ek->nhk", model.V, model.Q, model.tokens)  # (N, H, K)
+    return torch.einsum("nhk,hk->nk", logits.softmax(dim=0), model.w)
+
+
+def by_autograd(forward, model, loss, optimizer) -> float:
+    """Seconds a step of a forward pass with autograd and an optimiser."""
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        value, _ = loss(forward(model))
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
+    return (time.perf_counter() - start) / STEPS
+
+
+def ours(model, loss, optimizer) -> float:
+    """Seconds a step of the book's own loop."""
+    start = time.perf_counter()
+    collections.deque(train(model, loss, optimizer, STEPS, at=()), maxlen=0)  # to its end
+    return (time.perf_counter() - start) / STEPS
+
+
+def products(model, attention) -> float:
+    """Seconds of a step's four products: two forward, and two of their gradients."""
+    d, N = model.V.shape
+    Q = model.Q.detach().view(d, -1)  # (d, H d)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        left = model.V.T @ Q  # (N, H d)
+        left.view(-1, d) @ model.tokens  # (N H, K)
+        right = attention @ model.tokens.T  # (N H, d)
+        model.V @ right.view(N, -1)  # (d, H d)
+    return (time.perf_counter() - start) / STEPS
+
+
+def at_peak(square) -> float:
+    """Seconds that the products' operations would take at the speed of one large product."""
+    start = time.perf_counter()
+    square @ square
+    seconds = time.perf_counter() - start
+    N, K, d = (SIZES[name] for name in "NKd")
+    return seconds * 2 * H * N * d * (d + K) / LARGE**3
 
 
 def main():
-    """Print milliseconds a step, each way, and their ratio."""
+    """Record the ratios of a step's time to, or from, each of the others."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    dictionary = sample_dictionary(
-        30, 200, 100, 20, 0.01, generator=generator, dtype=torch.float32
+    exact = sample_dictionary(**SIZES, generator=generator)
+    dictionary, loss = exact.to(torch.float32), PopulationLoss.of(exact, torch.float32)
+    tasks = sample_tasks(10_000, SIZES["m"], generator=generator)
+    labels = sample_labels(exact, tasks, generator=generator).float()
+    batches = BatchLoss(labels, 256, generator=generator)
+    step, einsum, module = (
+        MultiHeadAttention(dictionary, H, generator=torch.Generator().manual_seed(1))
+        for _ in range(3)
     )
-    ours, theirs = (
-        MultiHeadAttention(dictionary, 64, generator=torch.Generator().manual_seed(1))
-        for _ in range(2)
+    adam = functools.partial(torch.optim.Adam, lr=1e-4)
+    attention = step.attention().detach().view(-1, SIZES["K"])  # (N H, K)
+    square = torch.randn(LARGE, LARGE, generator=generator)
+    ways = {
+        "step": functools.partial(ours, step, loss, make_optimizer(step, "adam", 1e-4)),
+        "products": functools.partial(products, step, attention),
+        "peak": functools.partial(at_peak, square),
+        "einsum": functools.partial(
+            by_autograd, batched_einsum, einsum, loss, adam(einsum.parameters())
+        ),
+        "module": functools.partial(
+            by_autograd, a_head_at_a_time, module, batches, adam(module.parameters())
+        ),
+    }
+    times = dict(zip(ways, in_turn(list(ways.values()), BLOCKS)))
+    torch.testing.assert_close(step(), einsum(), rtol=1e-2, atol=1e-4)  # the same training
+    for name, seconds in times.items():
+        print(f"  {name}: {1e3 * sorted(seconds)[len(seconds) // 2]:.2f} ms")
+    record(
+        step_over_products=ratio(times["step"], times["products"]),
+        step_over_peak=ratio(times["step"], times["peak"]),
+        einsum_over_step=ratio(times["einsum"], times["step"]),
+        module_a_head_over_step=ratio(times["module"], times["step"]),
     )
-    loss = PopulationLoss.of(dictionary)
-    adam, plain = (
-        make_optimizer(ours, "adam", 1e-4),
-        torch.optim.Adam(theirs.parameters(), lr=1e-4),
-    )
-    times = []
-    for _ in range(BLOCKS):
-        start = time.perf_counter()
-        collections.deque(train(ours, loss, adam, STEPS, at=()), maxlen=0)  # run it to its end
-        middle = time.perf_counter()
-        straightforward(theirs, loss, plain, STEPS)
-        times.append(
-            (1e3 * (middle - start) / STEPS, 1e3 * (time.perf_counter() - middle) / STEPS)
-        )
-    fast, slow = torch.tensor(times[1:]).median(dim=0).values.tolist()
-    ratio = torch.tensor([b / a for a, b in times[1:]]).median().item()
-    torch.testing.assert_close(ours(), theirs(), rtol=1e-2, atol=1e-4)
-    print(f"one matrix product a stage, closed-form gradient: {fast:6.2f} ms a step")
-    print(f"a loop over heads, autograd:                      {slow:6.2f} ms a step")
-    print(f"ratio, block by block, median:                    {ratio:6.2f}")
 
 
 if __name__ == "__main__":
