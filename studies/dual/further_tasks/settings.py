@@ -88,7 +88,7 @@ def of_models() -> dict[str, Table]:
 QUICK_DEEP = dict(
     alphas=(0.5,),
     c=(1.0,),
-    negatives=((15, 1.0),),
+    negatives=((3, 0.5), (15, 1.0)),
     seeds=(0,),
     steps=8,
     batch=8,
