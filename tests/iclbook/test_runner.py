@@ -174,7 +174,7 @@ def test_verify_turns_over_seeds_and_branches_and_deep_computes_every_point(
 def test_the_branches_of_a_part_are_turned_too_what_stays_inside_a_point_is_not():
     fig4 = find("yang2024/fig4")
     turned = _turned(fig4.verify, fig4.full, 1)
-    assert turned == fig4.verify | {"H": (5, 64), "seeds": (1,)}
+    assert turned == fig4.verify | {"H": (5, 64), "on_batches": (30,), "seeds": (1,)}
     gap = find("ren2024/thm32-gap")
     assert _turned(gap.verify, gap.full, 7) == gap.verify | {"seeds": (2,)}
 

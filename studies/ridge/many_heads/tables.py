@@ -95,7 +95,7 @@ def fig4_h_equals_n_converges(results, threshold, tokens, loss) -> Outcome:
     above = (wide > NOISE).all(axis=1) | wide.isna().any(axis=1)
     at = wide[above].groupby("seed").tail(1)
     lower = (at.diff(axis=1) < 0).where(at.notna()).iloc[:, 1:].astype(float)
-    known = len(at) == len(result.settings.seeds) and lower.notna().all(axis=None)
+    known = len(at) == many["seed"].nunique() and lower.notna().all(axis=None)
     share = float(lower.mean(axis=None)) if known else math.nan
     equal = runs_of(result, tokens, loss).query("H == @N")
     falling = bool(len(equal) and not equal["stalls"].any())

@@ -29,13 +29,28 @@ def test_head_counts_and_readings_of_a_seed_share_the_dictionary():
     torch.testing.assert_close(directions[0], directions[1], rtol=1e-12, atol=1e-14)
 
 
-def test_more_heads_take_fewer_steps_but_never_less_than_the_least():
-    s = quick("fig4", K=9, steps=60, min_steps=20, head_steps=200)
+def test_all_head_counts_take_the_same_steps_but_for_the_few():
+    s = quick("fig4", K=9, steps=20, few=2, steps_of_few=60, H=(2, 5, 40), on_batches=(5,))
+    points = s.points()
     last = {
-        H: experiments.fig4(s, {"seed": 0, "H": H, "tokens": "unit"})["curves"]["step"].max()
-        for H in (2, 5, 40)
+        (point["loss"], point["H"]): experiments.fig4(s, point)["curves"]["step"].max()
+        for point in points
+        if point["tokens"] == "unit"
     }
-    assert last == {2: 60, 5: 40, 40: 20}
+    steps = {("population", 2): 60, ("population", 5): 20, ("population", 40): 20}
+    assert last == steps | {("batch", 5): 20}
+    assert len(points) == 2 * len(last)
+
+
+def test_a_run_on_batches_learns_from_its_pool_only():
+    s = quick("fig4", K=9, steps=200, pool=40, batch=10)
+    point = {"tokens": "unit", "seed": 0, "H": 6}
+    found = {
+        loss: experiments.fig4(s, point | {"loss": loss})["curves"]["excess_loss"]
+        for loss in ("population", "batch")
+    }
+    assert found["batch"].iloc[-1] < found["batch"].iloc[0]
+    assert found["population"].iloc[-1] < found["batch"].iloc[-1], "noise costs nothing"
 
 
 def test_the_largest_curvature_is_that_of_autograd():
