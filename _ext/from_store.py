@@ -4,7 +4,11 @@ task, and what each result cost. A page that holds a marker gets the table in it
 
 import functools
 import json
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
 
+from docutils import nodes
 from markers import filler
 
 from iclbook.card import anchor, badge
@@ -14,6 +18,7 @@ from iclbook.machine import described, in_words
 from iclbook.store import Store, duration
 from studies.dual.trained.tables import FAMILIES, conditions, gains, improves
 
+BOOK = Path(__file__).resolve().parents[1]
 JOIN = "&nbsp;"
 THRESHOLD = 0.01  # the gain that the claims of Part II ask for
 # What was trained, by experiment, in the words of a reader. Conditions add themselves.
@@ -193,9 +198,14 @@ BENCHMARKS = {
 }
 
 
+def timed() -> dict:
+    """The summary that `make bench` writes."""
+    return json.loads((BOOK / "results" / "benchmarks" / "summary.json").read_text())
+
+
 def benchmarks() -> str:
-    """A row a benchmark, from results/benchmarks/summary.json, and the machine."""
-    found = json.loads((Store().root / "benchmarks" / "summary.json").read_text())
+    """A row a benchmark, and the machine."""
+    found = timed()
     lines = ["| what was timed | measured | goal |", "|---|--:|--:|"]
     for name, (meaning, unit, goal) in BENCHMARKS.items():
         unit = unit and f"{JOIN}{unit}"
@@ -205,8 +215,39 @@ def benchmarks() -> str:
     return "\n".join(lines)
 
 
+def licence_of(package: str) -> str:
+    """What the installed package says of its licence, in a few words."""
+    about = metadata(package)
+    named = about["License-Expression"] or ""
+    classes = [
+        c.split(" :: ")[-1] for c in about.get_all("Classifier") or [] if "License ::" in c
+    ]
+    first = (about["License"] or "").strip().split("\n")[0]
+    return named or ", ".join(classes) or first[:60] or "see its files"
+
+
+def licences() -> str:
+    """A row a package that requirements.txt pins and this machine has."""
+    pins = [
+        line for line in (BOOK / "requirements.txt").read_text().splitlines() if "==" in line
+    ]
+    lines = ["| package | version | licence |", "|---|---|---|"]
+    for name, _, rest in sorted(
+        (pin.partition("==") for pin in pins), key=lambda x: x[0].lower()
+    ):
+        with suppress(PackageNotFoundError):  # pinned for another system
+            lines.append(f"| {name} | {rest.split(';')[0].strip()} | {licence_of(name)} |")
+    return "\n".join(lines)
+
+
+def bench(name, rawtext, text, lineno, inliner, options=None, content=()):
+    """The role {bench}`key`: a number of the benchmarks' summary."""
+    return [nodes.Text(f"{timed()[text]:g}")], []
+
+
 MARKERS = {
     "<!-- benchmarks -->": benchmarks,
+    "<!-- licences -->": licences,
     "<!-- gains of modifications -->": modifications,
     "<!-- every result's cost -->": costs,
     "<!-- machines -->": machines,
@@ -214,5 +255,6 @@ MARKERS = {
 
 
 def setup(app):
+    app.add_role("bench", bench)
     app.connect("source-read", filler(MARKERS))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
