@@ -43,7 +43,8 @@ def two_layers_trained(settings, point) -> dict[str, pd.DataFrame]:
 
 def _build(s, seed: int, model) -> Iterator[tuple[str, dict, Module]]:
     """(family, strengths with the start, module) of every model: all set out from one draw or
-    from its mirror image, in which every attention layer's W_K and W_V have the other sign."""
+    from its mirror image, in which every attention layer's W_K and W_V have the other sign.
+    """
     for family, settings in s.grid().items():
         for strengths in settings:
             change, g, maps = dict(strengths), generators(seed), {}
@@ -56,13 +57,13 @@ def _build(s, seed: int, model) -> Iterator[tuple[str, dict, Module]]:
                     ]
                     for name in ("g1", "g2")
                 }
-            for start, mirror in STARTS.items():
+            for start in s.starts:
                 module = model(generators(seed)["start"], deepcopy(maps), **change)
                 with torch.no_grad():
                     for layer in module.modules():
                         if isinstance(layer, SelfAttention):
-                            layer.W_K.mul_(mirror)
-                            layer.W_V.mul_(mirror)
+                            layer.W_K.mul_(STARTS[start])
+                            layer.W_V.mul_(STARTS[start])
                 yield family, strengths | {"start": start}, module
 
 
