@@ -27,7 +27,6 @@ HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
         "ridge/unseen",
-        "dual/kernel",
         "ridge/ridge_regression",
         "ridge/population_loss",
         "ridge/prompt",
