@@ -26,7 +26,6 @@ EXERCISE = re.compile(
 HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
-        "ridge/unseen",
         "ridge/ridge_regression",
         "ridge/population_loss",
         "ridge/prompt",
@@ -115,7 +114,7 @@ def test_a_poor_exercise_is_seen(old, new, fault):
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "values"), ENTRIES, ids=lambda value: str(value)[:40]
+    ("name", "label", "values"), ENTRIES, ids=[label for _, label, _ in ENTRIES]
 )
 def test_a_check_belongs_to_an_exercise_which_asserts_its_answer(name, label, values, capsys):
     (parts,) = [each for each in EXERCISE.findall(text_of(name)) if each[0] == label]
