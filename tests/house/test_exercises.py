@@ -27,7 +27,6 @@ HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
         "ridge/depth",
-        "dual/representation",
         "dual/generalisation",
         "dual/layers",
         "dual/modified",
