@@ -26,7 +26,6 @@ EXERCISE = re.compile(
 HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
-        "dual/generalisation",
         "dual/layers",
         "dual/modified",
         "dual/trained",
