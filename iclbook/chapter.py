@@ -1,15 +1,19 @@
-"""What a chapter calls: results, differences from the paper, verdicts, source code."""
+"""What a chapter calls: results, differences from the paper, verdicts, source code, and whether
+an answer is right."""
 
+import hashlib
 import inspect
+import math
 import os
 import re
+import tomllib
 
 import pandas as pd
 from IPython.display import Code, Markdown, display
 
 from iclbook import runner
 from iclbook.card import agreeing, card, number
-from iclbook.catalogue import find
+from iclbook.catalogue import find, studies
 from iclbook.errors import require
 from iclbook.experiment import PROFILES
 from iclbook.store import Result, Store
@@ -102,6 +106,39 @@ def show_source(*things) -> None:
     it."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))
+
+
+def check(label: str, answer: float | str) -> bool:
+    """Whether the answer to the exercise with this label is right. Says so in one line, or that
+    there is no answer yet where it is `...`. What is no number and no text is only not right.
+
+    The right answer is known by its hashes alone, in `<chapter>/exercises.toml` of the studies.
+    Raises InputError where no exercise with this label has a check, or without the book.
+    """
+    files = [file.read_text("utf-8") for file in studies().FOLDER.glob("*/*/exercises.toml")]
+    entry = {name: e for text in files for name, e in tomllib.loads(text).items()}.get(label)
+    require(entry is not None, f"no exercise {label!r} has a check; labels look like ex-gap")
+    try:
+        right = fingerprint(answer, entry["salt"], entry["tolerance"]) in entry["hashes"]
+    except (TypeError, ValueError, OverflowError):
+        right = False
+    verdict = "right" if right else "not right yet; the hint may help, then try again"
+    print(f"{label}: {'no answer yet' if answer is ... else verdict}")
+    return right
+
+
+def fingerprint(answer: float | str, salt: str, tolerance: float, aside: int = 0) -> str:
+    """The salted hash of an answer, or of what lies `aside` cells of the grid from it.
+
+    A number is known by its sign and by the cell of log|x|, which is as wide as the tolerance;
+    with tolerance 0, and for 0 itself, by nine digits. A text is known in lower case. Raises
+    TypeError, ValueError or OverflowError for what is neither a finite number nor a text.
+    """
+    if not isinstance(answer, str):
+        x, exact = float(answer), tolerance == 0 or answer == 0
+        cell = "" if exact else round(math.log(abs(x)) / tolerance) + aside
+        answer = f"{x + 0.0:.9g}" if exact else f"{x > 0} {cell}"  # + 0.0: no -0
+    return hashlib.sha256(f"{salt} {answer.strip().lower()}".encode()).hexdigest()[:16]
 
 
 def _plain(value, digits: int = 6) -> str:
