@@ -18,7 +18,7 @@ from iclbook.training import log_steps
 
 def fig4(settings, point) -> dict[str, pd.DataFrame]:
     """Train one head count on the population loss or on batches; see `Fig4` for its steps."""
-    s, steps = settings, settings.steps_of(point["H"])
+    s, steps = settings, settings.steps_of(point["H"], point["loss"])
     exact, model, loss = start(s, point, s.dtype, point["tokens"])
     population = PopulationLoss.of(exact)
     run = train(model, loss, make_optimizer(model, "adam", s.rate), steps, at=log_steps(steps))
