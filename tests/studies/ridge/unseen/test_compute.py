@@ -43,3 +43,25 @@ def test_declared_shapes_are_those_returned():
         "Q": ((1, s.d, s.H, s.d), "float32"),
         "w": ((1, s.H, s.K), "float32"),
     }
+
+
+def test_the_stored_weights_give_the_stored_loss_and_other_weights_do_not():
+    kept = Store().read(WEIGHTS)
+    s, arrays = kept.settings, kept.arrays
+    last = kept["curves"].set_index("step")["excess_loss"][s.steps]
+    assert excess_of(arrays, s) == pytest.approx(last, rel=1e-3)
+    assert excess_of(arrays, s, seed=1) > 1e3 * last, "another dictionary"
+    turned = np.roll(arrays["w"], 1, axis=1)
+    assert excess_of(arrays | {"w": turned}, s) > 1e3 * last, "heads out of order"
+    bent = arrays["Q"] * np.float32(1 + 1e-3)
+    assert excess_of(arrays | {"Q": bent}, s) > 1.01 * last, "a thousandth more attention"
+
+
+def test_the_stored_curve_is_figure_2as():
+    kept, figure = Store().read(WEIGHTS), Store().read(FIG2A)
+    shared = WEIGHTS.full.as_json().items()
+    assert shared <= FIG2A.full.as_json().items()
+    curve = run_of(figure, "curves").query("seed == 0").set_index("step")["excess_loss"]
+    found = kept["curves"].set_index("step")["excess_loss"]
+    np.testing.assert_allclose(found, curve[found.index], rtol=1e-3, atol=1e-6)
+    assert len(found) == len(curve)
