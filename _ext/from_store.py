@@ -104,10 +104,10 @@ def modifications() -> str:
 
 
 def size_of(experiment) -> int:
-    """Bytes of an experiment's stored tables and of the JSON beside them."""
-    store = Store()
-    files = [store.file(experiment, "full", table) for table in experiment.tables]
-    return sum(file.stat().st_size for file in [*files, store.file(experiment, "full")])
+    """Bytes of an experiment's stored tables and arrays, and of the JSON beside them."""
+    sidecar = Store().file(experiment, "full")
+    files = [sidecar.with_name(f"full.{name}") for name in experiment.files]
+    return sum(file.stat().st_size for file in [*files, sidecar])
 
 
 def seeds_in_words(seeds: list[int]) -> str:

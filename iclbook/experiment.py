@@ -207,7 +207,9 @@ class Experiment:
     unstated: settings that the paper leaves open. tables: declarations by name. verify: changes
     to `full` that make it cheap to compute a part again. inputs: where settings ->
     {name: SHA-256} of what is not the book's stands, such as data that a reader names; "" where
-    everything is. changes: how a `variant` differs from the book's experiment.
+    everything is. changes: how a `variant` differs from the book's experiment. arrays: name ->
+    meaning, shape and dtype of a numpy array that the function returns beside the tables, such
+    as trained weights; stored for all points, (points, ...), at most 3 MB in all.
     """
 
     id: str
@@ -222,6 +224,12 @@ class Experiment:
     verify: dict = field(default_factory=dict)
     inputs: str = ""
     changes: dict = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[str]:
+        """Names of a result's files beside the JSON, without the profile in front."""
+        return [*(f"{name}.csv" for name in self.tables), *(f"{x}.npy" for x in self.arrays)]
 
     def settings(self, profile: str, /, **changes) -> Settings:
         """The settings of a profile, with changes. Raises InputError for an unknown profile or

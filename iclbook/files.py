@@ -114,7 +114,7 @@ def _settle(folder: Path, profile: str) -> None:
     names = sorted(path.name for path in ready.iterdir())
     for name in names:
         atomic_write(folder / name, (ready / name).read_bytes())
-    for stale in folder.glob(f"{profile}.*.csv"):
+    for stale in (*folder.glob(f"{profile}.*.csv"), *folder.glob(f"{profile}.*.npy")):
         if stale.name not in names:
             stale.unlink()
     done = folder / f".{profile}.{os.getpid()}.done"

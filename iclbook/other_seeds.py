@@ -121,4 +121,4 @@ def _of_seeds(result: Result, seeds: list[int]) -> Result:
         for name, table in result.tables.items()
     }
     settings = dataclasses.replace(result.settings, seeds=tuple(seeds))
-    return dataclasses.replace(result, tables=tables, settings=settings)
+    return dataclasses.replace(result, tables=tables, settings=settings, arrays={})

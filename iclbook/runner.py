@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 import psutil
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from iclbook.contents import described
 from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import alone, writing_to
@@ -31,19 +33,20 @@ from iclbook.unfinished import checkpoint_of, fingerprint, forget, identity, kee
 @dataclass(frozen=True)
 class Computed:
     """A sweep's tables by name, the seconds of each point, the machines that computed them,
-    and SHA-256 of the inputs that are not the book's."""
+    SHA-256 of the inputs that are not the book's, and arrays by name, (points, ...)."""
 
     tables: dict[str, pd.DataFrame]
     seconds: list[float]
     machines: list[dict]
     inputs: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def compute_point(
     experiment: Experiment, settings: Settings, point: dict, checkpoint: Path | None = None
-) -> tuple[dict[str, pd.DataFrame], float, dict]:
-    """(tables with the point's keys in front, seconds, machine) of one point, on one thread
-    whatever the caller has.
+) -> tuple[dict[str, pd.DataFrame | np.ndarray], float, dict]:
+    """(tables with the point's keys in front and arrays, seconds, machine) of one point, on one
+    thread whatever the caller has.
 
     checkpoint: where a function that takes a `checkpoint` may keep its state, so that an
     interrupted point goes on. The seconds are those of all attempts that the result rests on.
@@ -61,13 +64,16 @@ def compute_point(
         with threadpool_limits(1):
             function, keeper = experiment.resolve(), Checkpoint(checkpoint)
             keeps = "checkpoint" in inspect.signature(function).parameters
-            tables = function(settings, point, **({"checkpoint": keeper} if keeps else {}))
+            found = function(settings, point, **({"checkpoint": keeper} if keeps else {}))
     finally:
         torch.set_num_threads(threads)
+    tables = {name: x for name, x in found.items() if isinstance(x, pd.DataFrame)}
+    arrays = {name: x for name, x in found.items() if name not in tables}
+    described(experiment, arrays, len(settings.points()))  # what is refused is refused early
     for table in tables.values():
         for place, (name, value) in enumerate(point.items()):
             table.insert(place, name, value)
-    return tables, keeper.earlier + time.perf_counter() - start, machine(device)
+    return found, keeper.earlier + time.perf_counter() - start, machine(device)
 
 
 def compute(
@@ -84,7 +90,7 @@ def compute(
     scheduler: the address of a dask cluster that computes the points in place of this machine.
     partial: a folder in which each finished point is kept; points that stand there are not
     computed again. The tables are built from the kept text, so that an interrupted run ends in
-    the same bits as an undisturbed one.
+    the same bits as an undisturbed one. Arrays of the points are stacked in their order.
     """
     points, device = settings.points(), settings.device_used
     kept = {i: kept_point(partial, point, device) for i, point in enumerate(points)}
@@ -112,7 +118,8 @@ def compute(
     tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
     machines = list({json.dumps(where): where for _, _, where in every}.values())
     tables, seconds = arranged(experiment, tables), [took for _, took, _ in every]
-    return Computed(tables, seconds, machines, experiment.inputs_of(settings))
+    arrays = {n: np.stack([found[n] for found, *_ in every]) for n in experiment.arrays}
+    return Computed(tables, seconds, machines, experiment.inputs_of(settings), arrays)
 
 
 def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tuple[int, tuple]]:
@@ -247,4 +254,4 @@ def live(experiment: Experiment, profile: str) -> Result:
     settings = experiment.settings(profile)
     computed = compute(experiment, settings)
     line = f"computed live ({profile} profile) in {duration(sum(computed.seconds))}"
-    return Result(computed.tables, settings, line)
+    return Result(computed.tables, settings, line, computed.arrays)

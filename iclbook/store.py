@@ -1,15 +1,14 @@
-"""Stored results: `results/<id>/<profile>.<table>.csv` and `<profile>.json`, plain text,
-checked on every read.
+"""Stored results: `results/<id>/<profile>.<table>.csv` and `<profile>.json`, plain text, and
+arrays such as trained weights, `<profile>.<array>.npy`; checked on every read.
 
-Only `read` and `write` import pandas, so that the states of all results can be listed in no
-time.
+Only `read` and `write` import pandas and numpy, so that the states of all results can be listed
+in no time.
 """
 
 import functools
-import io
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from iclbook.errors import InputError, require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import publish, ready_folder, sha256, writing_to
 from iclbook.machine import in_words, versions
-
-FLOAT_FORMAT = "%.10g"
 
 
 def _object(**properties) -> dict:
@@ -32,6 +29,7 @@ _MACHINE = _object(
     processor=_TEXT, instruction_set=_TEXT, architecture=_TEXT, cores=_WHOLE, system=_TEXT
 )
 _TABLE = _object(rows=_WHOLE, columns={"type": "array"}, sha256=_TEXT)
+_ARRAY = _object(shape={"type": "array", "items": _WHOLE}, dtype=_TEXT, sha256=_TEXT)
 SIDECAR = _object(
     id=_TEXT,
     profile=_TEXT,
@@ -44,16 +42,19 @@ SIDECAR = _object(
     machines={"type": "array", "items": _MACHINE, "minItems": 1},
     versions={"type": "object"},
 )
+# Not required: results were stored without it.
+SIDECAR["properties"]["arrays"] = {"type": "object", "additionalProperties": _ARRAY}
 
 
 @dataclass(frozen=True)
 class Result:
     """The tables of an experiment, `result["name"]`, with the settings behind them and one line
-    of provenance."""
+    of provenance. arrays: by name, (points, ...) in the order of `settings.points()`."""
 
     tables: "dict[str, pandas.DataFrame]"  # noqa: F821
     settings: Settings
     provenance: str
+    arrays: "dict[str, numpy.ndarray]" = field(default_factory=dict)  # noqa: F821
 
     def __getitem__(self, name: str) -> "pandas.DataFrame":  # noqa: F821
         """The table of this name; raises InputError that lists the names there are."""
@@ -127,18 +128,22 @@ class Store:
     def read(self, experiment: Experiment, profile: str = "full") -> Result:
         """A stored result. Raises InputError, with the command that mends it, where it is not
         valid."""
-        from iclbook.tables import arranged, read_csv
+        from iclbook.contents import described, from_file
+        from iclbook.tables import arranged
 
-        meta, texts = self._open(experiment, profile)
+        meta, contents = self._open(experiment, profile)
         try:
-            tables = {name: read_csv(io.BytesIO(text)) for name, text in texts.items()}
-            tables = arranged(experiment, tables)
+            found = dict(from_file(*file) for file in contents.items())
+            arrays = {name: found.pop(name) for name in experiment.arrays}
+            tables, about = arranged(experiment, found), described(experiment, arrays)
+            other = [n for n in about if not about[n].items() <= meta["arrays"][n].items()]
+            require(not other, f"other shapes or dtypes than the JSON's: {', '.join(other)}")
             held = set().union(*(table["seed"] for table in tables.values()))
             strange = sorted(held ^ set(meta["seeds"]))
             require(not strange, f"seeds in the JSON only, or in the tables only: {strange}")
-        except ValueError as error:  # of `arranged`, or what pandas cannot parse
+        except Exception as error:  # numpy's parser of headers raises a dozen kinds
             where = self.named(self.file(experiment, profile))
-            fault = f"{where}: not the declared tables ({' '.join(str(error).split())})"
+            fault = f"{where}: not what is declared ({' '.join(str(error).split())})"
             mend = self.mend(experiment, profile)
             raise InputError(f"{fault}; compute them with `{mend}`") from None
         settings = experiment.settings(profile, seeds=tuple(meta["seeds"]))
@@ -146,14 +151,14 @@ class Store:
         where = "; ".join(dict.fromkeys(in_words(machine) for machine in meta["machines"]))
         took = f"in {duration(seconds)} of one-thread time on {where}"
         line = f"loaded: {experiment.id} ({profile}), computed {when} {took}"
-        return Result(tables, settings, line)
+        return Result(tables, settings, line, arrays)
 
     def _open(
         self, experiment: Experiment, profile: str, settings: Settings | None = None
     ) -> tuple[dict, dict[str, bytes]]:
-        """(JSON, content of each table) of a valid result. A publication under way is read from
-        its own folder, or once more when it changed the files in between: a fault counts when
-        it is met twice in a row on the same JSON."""
+        """(JSON, content of each file beside it) of a valid result. A publication under way is
+        read from its own folder, or once more when it changed the files in between: a fault
+        counts when it is met twice in a row on the same JSON."""
         folder, met = self.root / experiment.id, None
         for _ in range(20):
             ready = ready_folder(folder, profile)
@@ -187,7 +192,6 @@ class Store:
         strange = f"{self.named(sidecar)} is the result of {' '.join(whose)}"
         require(whose == ours, f"{strange}; {mend}")
         settings, seeds = meta["settings"], meta["seeds"]
-        digests = {name: about["sha256"] for name, about in meta["tables"].items()}
         wanted = wanted or experiment.settings(profile)
         differ = wanted.differing(settings)
         other = f"{self.named(sidecar)} was computed with other settings"
@@ -198,29 +202,29 @@ class Store:
         least = len(wanted.seeds) if self.is_books_own else 1
         few = f"{self.named(sidecar)} holds {len(seeds)} seeds, {least} are wanted"
         require(len(seeds) >= least, f"{few}; {mend}")
-        held = f"{self.named(sidecar)} holds the tables {', '.join(digests)}"
-        require(
-            digests.keys() == experiment.tables.keys(), f"{held}, not those declared; {mend}"
-        )
-        texts = {}
-        for name in experiment.tables:
-            csv = self.file(experiment, profile, name)
-            content = _bytes(place / csv.name)
-            require(content is not None, f"{self.named(csv)} is missing; {mend}")
-            damaged = f"{self.named(csv)} is damaged (SHA-256 differs from its JSON)"
-            require(sha256(content) == digests[name], f"{damaged}; restore it, or {mend}")
-            rows, said = content.count(b"\n") - 1, meta["tables"][name]["rows"]
-            wrong = f"{self.named(csv)} has {rows} rows, not the {said} that its JSON says"
-            require(rows == said, f"{wrong}; {mend}")
-            texts[name] = content
+        known = {f"{name}.csv": about for name, about in meta["tables"].items()}
+        known |= {f"{name}.npy": about for name, about in meta.get("arrays", {}).items()}
+        held = f"{self.named(sidecar)} names the files {', '.join(known)}"
+        require(known.keys() == {*experiment.files}, f"{held}, not those declared; {mend}")
+        contents = {}
+        for name, about in known.items():
+            path = sidecar.with_name(f"{profile}.{name}")
+            content = contents[name] = _bytes(place / path.name)
+            require(content is not None, f"{self.named(path)} is missing; {mend}")
+            damaged = f"{self.named(path)} is damaged (SHA-256 differs from its JSON)"
+            require(sha256(content) == about["sha256"], f"{damaged}; restore it, or {mend}")
+            rows, said = content.count(b"\n") - 1, about.get("rows")  # an array has none
+            wrong = f"{self.named(path)} has {rows} rows, not the {said} that its JSON says"
+            require(said in (None, rows), f"{wrong}; {mend}")
         said, damaged = meta.pop("sha256", None), f"{self.named(sidecar)} is damaged"
         sound = said in (None, _own_hash(meta))  # None: stored before there was one
         require(sound, f"{damaged} (its SHA-256 differs); restore it, or {mend}")
-        return meta, texts
+        return meta, contents
 
     def write(self, experiment, profile: str, settings, computed, force: bool = False) -> None:
         """Store a `runner.Computed`; one rename publishes all its files. Raises InputError
         where a result stands already, unless `force`."""
+        from iclbook.contents import as_file, described
         from iclbook.tables import arranged
 
         sidecar = self.file(experiment, profile)
@@ -229,10 +233,11 @@ class Store:
             f"{self.named(sidecar)} exists; add --force to replace it, or --store DIR",
         )
         tables = arranged(experiment, computed.tables)
-        texts = {name: as_csv(table).encode() for name, table in tables.items()}
+        arrays = described(experiment, computed.arrays)
+        files = dict(as_file(*found) for found in (tables | computed.arrays).items())
         about = {
-            name: {"rows": len(table), "columns": list(table), "sha256": sha256(texts[name])}
-            for name, table in tables.items()
+            n: {"rows": len(x), "columns": list(x), "sha256": sha256(files[f"{n}.csv"])}
+            for n, x in tables.items()
         }
         meta = {
             "id": experiment.id,
@@ -240,6 +245,7 @@ class Store:
             "settings": settings.as_json(),
             "seeds": list(settings.seeds),
             "tables": about,
+            "arrays": {n: x | {"sha256": sha256(files[f"{n}.npy"])} for n, x in arrays.items()},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_seconds": round(sum(computed.seconds), 2),
             "point_seconds": [round(s, 2) for s in computed.seconds],
@@ -249,16 +255,11 @@ class Store:
             "inputs": computed.inputs,
             "versions": versions(),
         }
-        files = {f"{profile}.{name}.csv": text for name, text in texts.items()}
+        files = {f"{profile}.{name}": content for name, content in files.items()}
         meta["sha256"] = _own_hash(meta)
         files[sidecar.name] = (json.dumps(meta, indent=1) + "\n").encode()
         with writing_to(sidecar.parent):
             publish(sidecar.parent, profile, files)
-
-
-def as_csv(table) -> str:
-    """The text of a table as it is stored and kept."""
-    return table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
 
 
 def _own_hash(meta: dict) -> str:

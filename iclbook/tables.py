@@ -7,11 +7,6 @@ from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings, Table
 
 
-def read_csv(source) -> pd.DataFrame:
-    """A table as it was stored or kept."""
-    return pd.read_csv(source, keep_default_na=False, na_values=["", "nan"])
-
-
 def arranged(
     experiment: Experiment, tables: dict[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:

@@ -3,21 +3,20 @@
 import ast
 import functools
 import importlib.util
-import io
 import json
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 
+from iclbook.contents import as_file, from_file
 from iclbook.errors import require
 from iclbook.experiment import Experiment, Settings
 from iclbook.files import read_hashed, sha256, write_hashed
 from iclbook.machine import machine, versions
-from iclbook.store import as_csv
-from iclbook.tables import read_csv
 
 MACHINERY = ("iclbook.runner", "iclbook.unfinished", "iclbook.checkpoint")
 CLOCK_SLACK = 2.0  # seconds by which a process's start is known
@@ -28,10 +27,11 @@ def point_name(point: dict) -> str:
 
 
 def keep(
-    folder: Path, point: dict, tables: dict[str, pd.DataFrame], seconds: float, where: dict
+    folder: Path, point: dict, found: dict[str, pd.DataFrame | np.ndarray], seconds, where
 ) -> None:
-    texts = {name: as_csv(table) for name, table in tables.items()}
-    content = json.dumps({"seconds": seconds, "machine": where, "tables": texts}).encode()
+    files = dict(as_file(*each) for each in found.items())
+    texts = {name: content.decode("latin-1") for name, content in files.items()}
+    content = json.dumps({"seconds": seconds, "machine": where, "files": texts}).encode()
     write_hashed(folder / f"{point_name(point)}.point", content)
     checkpoint_of(folder, point).unlink(missing_ok=True)
 
@@ -51,7 +51,7 @@ def forget(folder: Path, points: list[dict]) -> None:
 
 def kept_point(
     folder: Path | None, point: dict, device: str = "cpu"
-) -> tuple[dict[str, pd.DataFrame], float, dict] | None:
+) -> tuple[dict[str, pd.DataFrame | np.ndarray], float, dict] | None:
     """What `keep` kept of a point; None where there is none, or where it is not whole."""
     path = folder and folder / f"{point_name(point)}.point"
     content = path and read_hashed(path, "it is computed again")
@@ -63,8 +63,9 @@ def kept_point(
             f"the kept point {path.name} comes from another machine; the result will name both",
             file=sys.stderr,
         )
-    tables = {name: read_csv(io.StringIO(text)) for name, text in found["tables"].items()}
-    return tables, found["seconds"], found["machine"]
+    files = {name: text.encode("latin-1") for name, text in found["files"].items()}
+    kept = dict(from_file(*file) for file in files.items())
+    return kept, found["seconds"], found["machine"]
 
 
 def identity(experiment: Experiment, settings: Settings) -> tuple:

@@ -27,7 +27,10 @@ LAYERS = (
     ("iclbook.training",),
     ("iclbook.ridge", "iclbook.dual", "iclbook.bridge"),
     ("iclbook.experiment", "iclbook.files", "iclbook.machine", "iclbook.statistics"),
-    ("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
+    (
+        *("iclbook.store", "iclbook.checkpoint", "iclbook.catalogue", "iclbook.tables"),
+        "iclbook.contents",
+    ),
     ("iclbook.plots", "iclbook.drawing", "iclbook.claim", "iclbook.unfinished"),
     ("iclbook.runner", "iclbook.cluster"),
     ("iclbook.plan", "iclbook.verify"),

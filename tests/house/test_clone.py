@@ -42,7 +42,7 @@ def test_a_windows_clone_holds_every_result_and_the_same_bytes(windows_clone):
     for path in sorted((BOOK / "results").glob("*/*/full.json")):
         name = path.parent.relative_to(BOOK / "results").as_posix()
         assert store.is_stored(find(name)), name
-    for suffix in ("*.ipynb", "*.csv", "*.js"):
+    for suffix in ("*.ipynb", "*.csv", "*.npy", "*.js"):
         for path in windows_clone.rglob(suffix):
             inside = path.relative_to(windows_clone)
             assert path.read_bytes() == (BOOK / inside).read_bytes(), inside

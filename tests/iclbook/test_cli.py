@@ -144,7 +144,11 @@ assert not loaded, loaded
 
 @pytest.mark.parametrize(
     ("command", "heavy"),
-    [("list", ("torch", "pandas")), ("status", ("torch", "pandas")), ("claims", ("torch",))],
+    [
+        ("list", ("torch", "pandas", "numpy")),
+        ("status", ("torch", "pandas", "numpy")),
+        ("claims", ("torch",)),
+    ],
 )
 def test_start_up_is_light(command, heavy):
     code = START.format(command=command, heavy=heavy)

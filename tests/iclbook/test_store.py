@@ -160,7 +160,7 @@ def test_the_books_store_refuses_fewer_seeds_than_wanted_and_takes_more(store, l
 
 def test_other_tables_than_declared_are_refused(store, lemma5, stored):
     declared = {"curves": lemma5.tables["losses"]}
-    refused(store, dataclasses.replace(lemma5, tables=declared), "holds the tables losses")
+    refused(store, dataclasses.replace(lemma5, tables=declared), "names the files losses.csv")
 
 
 def test_nothing_is_overwritten_unless_asked(store, lemma5, stored):
@@ -253,7 +253,7 @@ def test_a_table_that_is_not_the_declared_one_is_one_line(store, lemma5, stored,
     about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": content.count(b"\n") - 1}
     meta["tables"]["losses"] |= about
     sidecar.write_text(json.dumps(meta))
-    with pytest.raises(InputError, match="not the declared tables") as caught:
+    with pytest.raises(InputError, match="not what is declared") as caught:
         store.read(lemma5)
     assert "\n" not in str(caught.value) and "--force" in str(caught.value)
 

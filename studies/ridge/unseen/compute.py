@@ -1,11 +1,20 @@
 """Figure 2a: training and inference losses of the one-layer model, in and out of domain."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 import torch
 
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import BatchLoss, PopulationLoss, optimal_weights
-from iclbook.ridge.prompt import dtype_named, sample_dictionary, sample_labels, sample_tasks
+from iclbook.ridge.prompt import (
+    Dictionary,
+    dtype_named,
+    sample_dictionary,
+    sample_labels,
+    sample_tasks,
+)
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.ridge.unseen import (
     DOMAINS,
@@ -16,6 +25,18 @@ from iclbook.ridge.unseen import (
     sampled_error,
 )
 from iclbook.training import log_steps
+
+
+def start(s, tokens: str, generator: torch.Generator) -> tuple[Dictionary, MultiHeadAttention]:
+    """The dictionary, in float64, and the untrained model, in the settings' precision."""
+    exact = sample_dictionary(s.N, s.K, s.d, s.m, s.tau, generator=generator, tokens=tokens)
+    return exact, MultiHeadAttention(exact.to(dtype_named(s.dtype)), s.H, generator=generator)
+
+
+def steps_of(s, model: MultiHeadAttention, loss) -> Iterator[tuple[int, torch.Tensor]]:
+    """Train the model; (step, table) at every recorded step, the table being (N, K)."""
+    optimizer = make_optimizer(model, "adam", s.rate)
+    return train(model, loss, optimizer, s.steps, at=log_steps(s.steps))
 
 
 def labels_of_domains(dictionary, count: int, generator) -> dict[str, tuple]:
@@ -37,11 +58,7 @@ def fig2a(settings, point) -> dict[str, pd.DataFrame]:
     """
     s = settings
     generator = torch.Generator().manual_seed(point["seed"])
-    exact = sample_dictionary(
-        s.N, s.K, s.d, s.m, s.tau, generator=generator, tokens=point["tokens"]
-    )
-    dictionary = exact.to(dtype_named(s.dtype))
-    model = MultiHeadAttention(dictionary, s.H, generator=generator)
+    exact, model = start(s, point["tokens"], generator)
     A, population = optimal_weights(exact), PopulationLoss.of(exact)
     tests = labels_of_domains(exact, s.test_tasks, generator)
 
@@ -62,18 +79,16 @@ def fig2a(settings, point) -> dict[str, pd.DataFrame]:
     # The fixed predictors, and the loss that trains.
     references = {"ridge": A, "zero": torch.zeros_like(A)}
     if point["loss"] == "population":
-        loss = PopulationLoss.of(exact, dictionary.tokens.dtype)
+        loss = PopulationLoss.of(exact, model.w.dtype)
     else:
         tasks = sample_tasks(s.pool, s.m, generator=generator)
         labels = sample_labels(exact, tasks, generator=generator)  # (pool, K)
         shown = labels[:, : s.N]  # (pool, N)
         references["pool optimum"] = torch.linalg.lstsq(shown, labels, driver="gelsd").solution
-        loss = BatchLoss(labels.to(dictionary.tokens.dtype), s.batch, generator=generator)
+        loss = BatchLoss(labels.to(model.w.dtype), s.batch, generator=generator)
     linear = {name: best_linear(exact, domain) for name, domain in DOMAINS.items()}
 
-    optimizer = make_optimizer(model, "adam", s.rate)
-    run = train(model, loss, optimizer, s.steps, at=log_steps(s.steps))
-    of_step = {step: measured(table) for step, table in run}
+    of_step = {step: measured(table) for step, table in steps_of(s, model, loss)}
     of_reference = {name: measured(table) for name, table in references.items()}
     of_linear = {name: measured(table) for name, table in linear.items()}
     found = {
@@ -87,3 +102,16 @@ def fig2a(settings, point) -> dict[str, pd.DataFrame]:
         rows = [{key: at} | row for at, (_, several) in each.items() for row in several]
         tables[domains] = pd.DataFrame(rows)
     return tables
+
+
+def fig2a_weights(settings, point) -> dict[str, pd.DataFrame | np.ndarray]:
+    """Train the model of Figure 2a's seed, unit tokens and population loss; its excess loss at
+    the recorded steps, and its weights Q (d, H, d) and w (H, K) at the end."""
+    exact, model = start(settings, "unit", torch.Generator().manual_seed(point["seed"]))
+    population, loss = PopulationLoss.of(exact), PopulationLoss.of(exact, model.w.dtype)
+    rows = [
+        {"step": step, "excess_loss": population(table.double())[0].item()}
+        for step, table in steps_of(settings, model, loss)
+    ]
+    weights = {"Q": model.Q.detach().numpy(), "w": model.w.detach().numpy()}
+    return {"curves": pd.DataFrame(rows)} | weights

@@ -7,8 +7,8 @@ from iclbook.experiment import Experiment, Measure, Settings, Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fig2a(Settings):
-    """One-layer model at the paper's size: training loss and inference losses over training."""
+class OneLayer(Settings):
+    """One-layer model at the paper's size."""
 
     N: int = 30
     K: int = 200
@@ -18,12 +18,18 @@ class Fig2a(Settings):
     tau: float = 0.01
     rate: float = 1e-4
     steps: int = 20_000
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fig2a(OneLayer):
+    """Training loss and inference losses over training, under each reading of the setting."""
+
     tokens: tuple[str, ...] = ("unit", "gaussian")
     losses: tuple[str, ...] = ("population", "batch")
     pool: int = 10_000
     batch: int = 256
     test_tasks: int = 200
-    dtype: str = "float32"
 
     def points(self) -> list[dict]:
         sweep = product(self.losses, self.tokens, self.seeds)
@@ -46,6 +52,8 @@ ERRORS = {
     ),
 }
 
+QUICK = dict(N=10, K=40, d=30, m=8, H=24, rate=2e-3, steps=1_500)
+
 EXPERIMENTS = (
     Experiment(
         id="yang2024/fig2a",
@@ -67,11 +75,23 @@ EXPERIMENTS = (
             ),
         },
         full=Fig2a(seeds=(0, 1, 2, 3, 4)),
-        quick=Fig2a(
-            N=10, K=40, d=30, m=8, H=24, rate=2e-3, steps=1_500, pool=2_000, seeds=(0,)
-        ),
+        quick=Fig2a(**QUICK, pool=2_000),
         paper=Fig2a(seeds=(0, 1, 2, 3, 4), tokens=("gaussian",)),
         unstated=("tau", "steps", "seeds", "dtype"),
         verify=dict(steps=100, seeds=(0,)),
+    ),
+    Experiment(
+        id="yang2024/fig2a-weights",
+        item="Figure 2a: the trained weights of seed 0, unit tokens, population loss",
+        chapter="ridge/unseen",
+        function="studies.ridge.unseen.compute:fig2a_weights",
+        tables={"curves": Table(keys=("seed", "step"), measures=EXCESS)},
+        arrays={
+            "Q": "attention at the last step, head h is Q[:, h, :], (d, H, d), float32",
+            "w": "weights of the heads at the last step, (H, K), float32",
+        },
+        full=OneLayer(),
+        quick=OneLayer(**QUICK),
+        verify=dict(steps=100),
     ),
 )
