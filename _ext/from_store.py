@@ -210,7 +210,8 @@ def benchmarks() -> str:
     for name, (meaning, unit, goal) in BENCHMARKS.items():
         unit = unit and f"{JOIN}{unit}"
         goal = goal and f"{goal}{unit}"
-        lines.append(f"| {meaning} | {found[name]:g}{unit} | {goal} |")
+        measured = f"{found[name]:g}{unit}" if name in found else "–"  # not measured here yet
+        lines.append(f"| {meaning} | {measured} | {goal} |")
     lines += ["", f"Measured on {found['measured']}: {described(found['machine'])}."]
     return "\n".join(lines)
 
