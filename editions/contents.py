@@ -47,8 +47,7 @@ def stills(names: list[str]) -> dict[str, bytes]:
     """{file: SVG} of figures that a reader moves on the page, drawn as they are for paper."""
     if not names:
         return {}
-    if str(BOOK / "_ext") not in sys.path:
-        sys.path.append(str(BOOK / "_ext"))
+    extensions()
     import matplotlib
 
     matplotlib.use("agg")
@@ -88,3 +87,17 @@ def archive(path: Path, held: dict[str, bytes]) -> Path:
             entry.external_attr = 0o644 << 16
             file.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return part.replace(path)
+
+
+def extensions() -> None:
+    """Makes the modules of `_ext` importable, as Sphinx does."""
+    if str(BOOK / "_ext") not in sys.path:
+        sys.path.append(str(BOOK / "_ext"))
+
+
+def quiet_kernels() -> None:
+    """Kernels as the site's build has them: without a warning about their sockets."""
+    extensions()
+    from bookfix import encrypt_kernels
+
+    encrypt_kernels()

@@ -16,6 +16,7 @@ from iclbook.errors import InputError, require
 
 BOOK = Path(__file__).resolve().parents[1]
 OPENS = re.compile(r"^(`{3,}|:{3,})\{([\w:-]+)\}[ \t]*(.*?)[ \t]*$")
+FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})")
 OPTION = re.compile(r"^:([\w-]+):[ \t]*(.*?)[ \t]*$")
 TARGET = re.compile(r"^\(([\w-]+)\)=$")
 EQUATION = re.compile(r"^\$\$ \(([\w-]+)\)$")
@@ -169,3 +170,14 @@ def cited(keys: str) -> str:
     if missing := set(wanted) - sources().keys():
         raise InputError(f"not in references.bib: {', '.join(sorted(missing))}")
     return f"[{'; '.join(sources()[key] for key in wanted)}]"
+
+
+def up_to(fence: str, rest: list[str], page: str) -> list[str]:
+    """Takes the lines before the one that closes a fence, and that line, from `rest`."""
+    closing = re.compile(rf"{re.escape(fence[0])}{{{len(fence)},}}\s*")
+    for place, line in enumerate(rest):
+        if closing.fullmatch(line):
+            inner = rest[:place]
+            del rest[: place + 1]
+            return inner
+    raise InputError(f"{page}: a block that {fence} opens is not closed")

@@ -3,25 +3,26 @@ become headings, quotes and folds, roles become the words, numbers and titles th
 for."""
 
 import re
-import sys
 from html import unescape
 
+from editions.contents import extensions
 from editions.labels import (
-    BOOK,
     EQUATION,
+    FENCE,
     OPENS,
     TARGET,
     cited,
     name_of,
     names,
     options_of,
+    parts,
     title_of,
+    up_to,
 )
-from iclbook.errors import InputError, require
+from iclbook.errors import InputError
 
 ROLE = re.compile(r"\{([a-z][\w:-]*)\}`([^`]+)`")
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\(([^()\s]+)\)")
-FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})")
 PAGE = re.compile(r"(?:\.\./)?(?:[\w-]+/)*\w+\.(?:ipynb|md)(?:#.*)?")
 RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 NUMBERS = ("verdict", "measured", "stored")
@@ -45,8 +46,7 @@ def words(text: str, page: str) -> str:
 def number(role: str, text: str) -> str:
     """What the site's own role of this name shows, as plain text: HTML's powers and spaces as
     characters."""
-    if str(BOOK / "_ext") not in sys.path:
-        sys.path.append(str(BOOK / "_ext"))
+    extensions()
     import from_ledger  # with Sphinx: not needed by whoever only lists labels
 
     html = getattr(from_ledger, role)(text, "")
@@ -103,22 +103,11 @@ def _blocks(lines: list[str], page: str) -> list[str]:
         if line.strip() == "$$":
             done += _equation(line, rest)
         elif fence:
-            inner = _up_to(fence[1], rest, page)
+            inner = up_to(fence[1], rest, page)
             closed = [line, *inner, fence[1]]
             done += _directive(opened, inner, page) if opened else closed
     end()
     return done
-
-
-def _up_to(fence: str, rest: list[str], page: str) -> list[str]:
-    """Takes the lines before the one that closes a fence, and that line, from `rest`."""
-    closing = re.compile(rf"{re.escape(fence[0])}{{{len(fence)},}}\s*")
-    for place, line in enumerate(rest):
-        if closing.fullmatch(line):
-            inner = rest[:place]
-            del rest[: place + 1]
-            return inner
-    raise InputError(f"{page}: a block that {fence} opens is not closed")
 
 
 def _equation(first: str, rest: list[str]) -> list[str]:
@@ -175,6 +164,9 @@ def _quote(head: str, body: list[str]) -> list[str]:
 
 def page_text(page: str) -> str:
     """A Markdown page of the book, plain, without its front matter."""
-    text = (BOOK / "chapters" / f"{page}.md").read_text(encoding="utf-8")
-    require(text.strip() != "", f"{page} is empty")
-    return plain(re.sub(r"(?s)\A---\n.*?\n---\n", "", text), page) + "\n"
+    return plain(re.sub(r"(?s)\A---\n.*?\n---\n", "", page_source(page)), page) + "\n"
+
+
+def page_source(page: str) -> str:
+    """The MyST of a page, a notebook's Markdown cells one after another."""
+    return "\n\n".join(text for kind, text, _ in parts(page) if kind == "markdown")

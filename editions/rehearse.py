@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from editions.contents import wheel
+from editions.contents import quiet_kernels, wheel
 from editions.convert import files_of, wheel_name
 from editions.labels import BOOK, chapters
 
@@ -39,6 +39,7 @@ def rehearse(chapter: str, package: bytes, kept: Path) -> str:
         env = {k: v for k, v in os.environ.items() if k != "ICLBOOK_STORE"}
         env |= {"PYTHONPATH": str(site), "ICLBOOK_PROFILE": "quick"}
         env["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        quiet_kernels()
         client = NotebookClient(
             made, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}}
         )
