@@ -31,6 +31,12 @@ class Item:
     label: str
     source: str
 
+    @property
+    def narrow(self) -> str:
+        """Of a statement the kind that stands in its source, such as definition."""
+        found = re.match(r"`+\{prf:(\w+)\}", self.source)
+        return found[1] if found else self.kind
+
 
 @functools.cache
 def shown(chapter: str) -> dict[str, tuple[Item, ...]]:
