@@ -46,12 +46,13 @@ def notebook(chapter: str) -> nbformat.NotebookNode:
     return nbformat.read(BOOK / "chapters" / f"{chapter}.ipynb", as_version=4)
 
 
-def parts(page: str) -> list[tuple[str, str, dict]]:
+@functools.cache
+def parts(page: str) -> tuple[tuple[str, str, dict], ...]:
     """(kind of cell, source, metadata) of a notebook's cells; a Markdown page is one cell."""
     path = BOOK / "chapters" / f"{page}.md"
     if path.is_file():
-        return [("markdown", path.read_text(encoding="utf-8"), {})]
-    return [(cell.cell_type, cell.source, cell.metadata) for cell in notebook(page).cells]
+        return (("markdown", path.read_text(encoding="utf-8"), {}),)
+    return tuple((cell.cell_type, cell.source, cell.metadata) for cell in notebook(page).cells)
 
 
 def figure_of(metadata: dict) -> dict:

@@ -120,7 +120,8 @@ def slides_of(lesson: Lesson, pictures: dict) -> list[Slide]:
     """A lesson's slides, in order. pictures: {figure: (PNG in base64, profile)}; a figure that
     is not among them stays empty."""
     made = [Slide(f"Lesson {lesson.number}: {lesson.title}", kind="title")]
-    made[0].blocks = [markdown(plain(lesson.goals, GUIDE))]
+    read = "; ".join(f"*{titles()[chapter]}*" for chapter in lesson.chapters)
+    made[0].blocks = [markdown(plain(lesson.goals, GUIDE)), markdown(f"To read: {read}")]
     made[0].notes = ["Before the class comes in, run the first cell of the notebook."]
     *blocks, (end, _) = order(lesson)
     for block, placed in blocks:
@@ -190,8 +191,8 @@ def closing(lesson: Lesson) -> list[Slide]:
     for chapter in lesson.chapters:
         source = re.search(r"(?ms)^## Summary\n(.*?)(?=^## |\Z)", page_source(chapter))[1]
         heading = f"Summary: {titles()[chapter]}"
-        made.append(Slide(heading, [markdown(part) for part in points(plain(source, chapter))]))
-        made.append(Slide(f"Claims: {titles()[chapter]}", verdicts(chapter)))
+        blocks = [markdown(part) for part in points(plain(source, chapter))]
+        made.append(Slide(heading, [*blocks, *verdicts(chapter)]))
     wrong = [f"<p>{inline(words(quote, GUIDE))}</p>" for quote, _ in lesson.misconceptions]
     answers = [f"* {words(f'{q} {a}', GUIDE)}" for q, a in lesson.misconceptions]
     made.append(Slide("True or false?", wrong, ["\n".join(answers)], "question"))
@@ -208,9 +209,9 @@ def verdicts(chapter: str) -> list[str]:
     """How many claims of a chapter are recorded as reproduced, and which are not."""
     claims = [claim for claim in all_claims().values() if claim.chapter == chapter]
     good = sum(claim.verdict == "reproduced" for claim in claims)
-    lines = [f"* **{good} of {len(claims)}** claims reproduced"]
-    lines += [f"* {c.item}: **{c.verdict}**" for c in claims if c.verdict != "reproduced"]
-    return [markdown(line) for line in lines]
+    others = [f"{c.item}: *{c.verdict}*" for c in claims if c.verdict != "reproduced"]
+    text = f"**Claims.** {good} of {len(claims)} reproduced. {'; '.join(others)}"
+    return [markdown(text)]
 
 
 def wanted_figures(lesson: Lesson) -> dict[str, set[str]]:

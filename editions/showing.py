@@ -8,18 +8,26 @@ from dataclasses import dataclass
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from editions.contents import extensions, quiet_kernels
 from editions.convert import needed, without_solutions
 from editions.labels import BOOK, FENCE, OPENS, figure_of, notebook, options_of, up_to
 from iclbook.catalogue import find
+from iclbook.errors import InputError
 from iclbook.store import Store
 
 OPENING = ""  # the section before the first heading of a chapter
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z$*])")
+BACK = re.compile(r"(It|They|That|This|These|So|Then|Hence|Thus|Both|And|But|Here|Write)\b")
 STATED = re.compile(r"prf:(?!proof)")
 CELL_SECONDS = 240
-SHARP = "%config InlineBackend.figure_formats = ['retina']"
+# Sharp pictures, and letters that a room can read: the book's style asks seaborn for its size.
+FOR_A_ROOM = """%config InlineBackend.figure_formats = ['retina']
+import seaborn as _seaborn
+_theme = _seaborn.set_theme
+_seaborn.set_theme = lambda *a, font_scale=1, **k: _theme(*a, font_scale=1.3 * font_scale, **k)
+"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def _split(lines: list[str], chapter: str) -> list:
             while not formula[-1].startswith("$$"):
                 formula.append(rest.pop(0))
             label = re.match(r"\$\$ \((.+)\)", formula[-1])
-            text = "\n".join([_last_sentence(paragraph), "", *formula])
+            text = "\n".join([_lead(paragraph), "", *formula])
             done.append(Item("equation", label[1] if label else "", text))
         elif line.startswith("|"):
             table = [line]
@@ -88,9 +96,14 @@ def _split(lines: list[str], chapter: str) -> list:
     return done
 
 
-def _last_sentence(paragraph: str) -> str:
-    """What leads to a displayed equation."""
-    return SENTENCE.split(paragraph.strip())[-1] if paragraph else ""
+def _lead(paragraph: str) -> str:
+    """What leads to a displayed equation: the last sentence, and those before it that it
+    refers back to."""
+    sentences = SENTENCE.split(paragraph.strip())
+    lead = [sentences.pop()]
+    while sentences and BACK.match(lead[0]):
+        lead.insert(0, sentences.pop())
+    return " ".join(lead)
 
 
 def _directive(opened: re.Match, inner: list[str]) -> list[Item]:
@@ -113,14 +126,19 @@ def drawn(chapter: str, wanted: set[str]) -> dict[str, tuple[str, str]]:
     last = max(i for i, c in enumerate(cells) if figure_of(c.metadata).get("name") in wanted)
     ids, store = needed(chapter, cells), Store(BOOK / "results")
     profile = "full" if all(store.is_stored(find(each)) for each in ids) else "quick"
-    run = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHARP)])
+    run = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FOR_A_ROOM)])
     run.cells += [
         c for c in cells[: last + 1] if "remove-input" not in c.metadata.get("tags", [])
     ]
     place = {"metadata": {"path": str((BOOK / "chapters" / chapter).parent)}}
     quiet_kernels()
     client = NotebookClient(run, timeout=CELL_SECONDS, resources=place, kernel_name="python3")
-    client.execute(env=os.environ | _drawing(profile))
+    try:
+        client.execute(env=os.environ | _drawing(profile))
+    except CellExecutionError as error:
+        raise InputError(
+            f"{chapter}, {profile} profile: {error.ename}: {error.evalue}"
+        ) from None
     found = {}
     for cell in run.cells:
         if (name := figure_of(cell.metadata).get("name")) in wanted:

@@ -93,7 +93,7 @@
       hash: true,
       slideNumber: "c/t",
       transition: "none",
-      pdfSeparateFragments: false,
+      pdfMaxPagesPerSlide: 1,
       showNotes: new URLSearchParams(location.search).has("notes") && "separate-page",
       plugins: [RevealNotes],
       keyboard: {
