@@ -56,7 +56,7 @@ def chosen(section: Section, named: set[str]) -> list[Item]:
     if "one proposition" in plan and _any(in_time, {"statement"}):
         kinds -= {"statement"}
     found = [item for item in items if item in in_time or {item.kind, item.narrow} & kinds]
-    return found or [item for item in items if item.kind == "words"][:1]
+    return found or [item for item in items if item.kind in ("equation", "words")][:1]
 
 
 def _any(items: set[Item], kinds: set[str]) -> bool:
@@ -127,7 +127,7 @@ def slides_of(lesson: Lesson, pictures: dict) -> list[Slide]:
     for block, placed in blocks:
         added = _asked(block) + [placed_slide(each, pictures) for each in placed]
         added += _demo(lesson) if "Live demo" in block.what else []
-        added = added or [Slide(words(block.what, GUIDE), kind="question")]
+        added = added or [_otherwise(block)]
         added[0].notes[:0] = said(lesson, block)
         made += added
     finish = closing(lesson)
@@ -177,6 +177,14 @@ def _asked(block: Block) -> list[Slide]:
     return [
         Slide(heading, [f"<p>{inline(question[0].upper() + question[1:])}</p>"], [], "question")
     ]
+
+
+def _otherwise(block: Block) -> Slide:
+    """The slide of a block that shows nothing of a chapter: headings of the page it names."""
+    text = "\n\n".join(map(page_source, block.pages))
+    headings = re.findall(r"(?m)^## (.+)$", text)
+    blocks = [markdown(f"* {words(heading, block.pages[0])}") for heading in headings]
+    return Slide(words(block.what, GUIDE), blocks, kind="section" if blocks else "question")
 
 
 def _demo(lesson: Lesson) -> list[Slide]:

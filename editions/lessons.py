@@ -31,13 +31,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Block:
-    """A row of the table of minutes: what happens, and the labels and sections it names."""
+    """A row of the table of minutes: what happens, and the labels, sections and other pages
+    that it names."""
 
     start: int
     minutes: int
     what: str
     labels: tuple[str, ...]
     sections: tuple[tuple[str, str], ...]
+    pages: tuple[str, ...]
 
     @property
     def steps(self) -> range:
@@ -101,4 +103,6 @@ def _lesson(text: str) -> Lesson:
 def _block(start: str, minutes: str, what: str, where: str) -> Block:
     """A row of the table of minutes; labels may stand in either column."""
     sections = tuple((chapter, heading) for heading, chapter in SECTION.findall(where))
-    return Block(int(start), int(minutes), what, tuple(LABEL.findall(where)), sections)
+    labels = tuple(LABEL.findall(where))
+    pages = tuple(f"back/{page}" for page in re.findall(r"\{doc\}`(\w+)`", where))
+    return Block(int(start), int(minutes), what, labels, sections, pages)

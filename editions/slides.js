@@ -18,14 +18,13 @@
     return false;
   }
 
-  // Wide equations become as wide as the slide; what MathJax set too wide is scaled, text is not.
+  // An equation that is wider than the slide gets smaller letters, no other does.
   function narrow(section) {
-    for (const formula of section.querySelectorAll('mjx-container[display="true"] > svg')) {
-      const room = formula.parentElement.parentElement.clientWidth;
-      if (formula.getBoundingClientRect().width > room) {
-        formula.style.width = `${room}px`;
-        formula.style.height = "auto";
-      }
+    for (const formula of section.querySelectorAll('mjx-container[display="true"]')) {
+      const room = formula.parentElement.clientWidth;
+      const drawing = formula.querySelector("svg").getBoundingClientRect().width;
+      const wide = Math.max(formula.getBoundingClientRect().width, drawing);
+      if (wide > room + 1) formula.style.fontSize = `${Math.floor((100 * room) / wide)}%`;
     }
   }
 
@@ -48,9 +47,9 @@
   // A picture gets the height that its heading and caption leave.
   function fitPictures(section) {
     const picture = section.querySelector(":scope > .block > img");
-    if (picture && !fits(section)) {
-      picture.style.maxHeight = `${Math.max(240, picture.clientHeight - section.offsetHeight + HEIGHT)}px`;
-    }
+    if (!picture) return;
+    if (picture.naturalHeight > picture.naturalWidth) picture.parentElement.classList.add("tall");
+    else picture.style.maxHeight = `${picture.clientHeight - section.offsetHeight + HEIGHT}px`;
   }
 
   // Each figure has a slide of its own.
@@ -71,6 +70,22 @@
     }
   }
 
+  // Until what was changed is laid out and drawn; a page in the background draws nothing, so not for ever.
+  const frame = () =>
+    new Promise((done) => {
+      requestAnimationFrame(() => requestAnimationFrame(done));
+      setTimeout(done, 500);
+    });
+
+  // A figure that a reader moves gets the largest letters with which all of it fits.
+  async function fitFigure(section) {
+    const figure = section.querySelector(".hand");
+    for (let zoom = 1.85; figure && zoom > 0.9 && !fits(section); zoom -= 0.1) {
+      figure.style.zoom = zoom;
+      await frame(); // it draws itself anew when its room changes
+    }
+  }
+
   const loaded = (picture) => picture.complete || new Promise((done) => (picture.onload = picture.onerror = done));
 
   async function start() {
@@ -80,6 +95,7 @@
     await Promise.all([...source.querySelectorAll("img")].map(loaded));
     for (const section of [...source.children]) alone(section);
     for (const section of [...source.children]) {
+      await fitFigure(section);
       fitPictures(section);
       split(section);
     }
@@ -91,6 +107,7 @@
       margin: 0,
       center: false,
       hash: true,
+      controls: false,
       slideNumber: "c/t",
       transition: "none",
       pdfMaxPagesPerSlide: 1,
