@@ -2,6 +2,7 @@
 pictures; and the zip that holds them."""
 
 import csv
+import functools
 import io
 import shutil
 import subprocess
@@ -12,12 +13,18 @@ from pathlib import Path
 
 from editions.labels import BOOK
 from iclbook.catalogue import find
-from iclbook.claim import all_claims
+from iclbook.claim import Claim, all_claims
 from iclbook.errors import require
 from iclbook.store import Store
 
 DAY = (2026, 1, 1, 0, 0, 0)  # of every file in a zip: the same content gives the same zip
 PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "iclbook", "studies")
+
+
+@functools.cache
+def claims() -> list[Claim]:
+    """Every claim of the book, read once."""
+    return list(all_claims().values())
 
 
 def results(chapter: str, experiment_ids: list[str]) -> dict[str, bytes]:
@@ -35,7 +42,7 @@ def results(chapter: str, experiment_ids: list[str]) -> dict[str, bytes]:
 
 def _fresh_seeds(store: Store, chapter: str) -> bytes:
     """The lines of claims/fresh.csv about a chapter's claims."""
-    own = {claim.id for claim in all_claims().values() if claim.chapter == chapter}
+    own = {claim.id for claim in claims() if claim.chapter == chapter}
     with (store.root / "claims" / "fresh.csv").open(encoding="utf-8", newline="") as lines:
         head, *rows = csv.reader(lines)
     text = io.StringIO()

@@ -15,12 +15,11 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from editions.contents import archive, results, stills, wheel
+from editions.contents import archive, claims, results, stills, wheel
 from editions.labels import BOOK, chapters, figure_of, name_of, notebook, pages, titles
 from editions.lessons import lessons
 from editions.plain import page_text, plain, words
 from iclbook.catalogue import experiments
-from iclbook.claim import all_claims
 from iclbook.errors import InputError, require
 
 GATE = re.compile(r"(?ms)^(`{3,})\{solution-(start|end)\}(.*?)^\1[ \t]*$")
@@ -158,7 +157,7 @@ def needed(chapter: str, cells: list) -> list[str]:
     """Ids of the experiments that code cells name, in load(...) and elsewhere, and that the
     chapter's claims read."""
     named = set(_texts(cells))
-    for claim in all_claims().values():
+    for claim in claims():
         named |= set(claim.experiments) if claim.chapter == chapter else set()
     return [experiment for experiment in experiments() if experiment in named]
 

@@ -10,12 +10,12 @@ import html
 import re
 from typing import NamedTuple
 
+from editions.contents import claims
 from editions.labels import chapters, titles
 from editions.lessons import Block, Lesson, Section
 from editions.plain import page_source, plain, words
 from editions.showing import Item, live, shown
 from editions.to_html import Slide, inline, markdown
-from iclbook.claim import all_claims
 
 GUIDE = "back/guide_lessons"
 # The kinds that a word of the plan lets onto the slides.
@@ -215,10 +215,10 @@ def points(text: str) -> list[str]:
 
 def verdicts(chapter: str) -> list[str]:
     """How many claims of a chapter are recorded as reproduced, and which are not."""
-    claims = [claim for claim in all_claims().values() if claim.chapter == chapter]
-    good = sum(claim.verdict == "reproduced" for claim in claims)
-    others = [f"{c.item}: *{c.verdict}*" for c in claims if c.verdict != "reproduced"]
-    text = f"**Claims.** {good} of {len(claims)} reproduced. {'; '.join(others)}"
+    own = [claim for claim in claims() if claim.chapter == chapter]
+    good = sum(claim.verdict == "reproduced" for claim in own)
+    others = [f"{c.item}: *{c.verdict}*" for c in own if c.verdict != "reproduced"]
+    text = f"**Claims.** {good} of {len(own)} reproduced. {'; '.join(others)}"
     return [markdown(text)]
 
 

@@ -1,5 +1,6 @@
 """Plain Markdown as HTML whose mathematics MathJax sets, and a slide made of it."""
 
+import functools
 import html
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Slide:
         )
 
 
+@functools.cache
 def _markdown_it() -> MarkdownIt:
     made = MarkdownIt("commonmark", {"html": True}).enable("table")
     made.use(dollarmath_plugin, double_inline=True).use(amsmath_plugin)

@@ -22,7 +22,6 @@ from editions.lessons import lessons
 from editions.plain import page_text, plain, words
 from iclbook.card import agreeing
 from iclbook.catalogue import experiments, find
-from iclbook.claim import all_claims
 from iclbook.errors import InputError
 from iclbook.store import Store
 
@@ -45,7 +44,7 @@ def some_ledger():
         for loss in ("population", "batch")
     ]
     kept = ("id", "verdict", "threshold", "direction")
-    rows = [{key: getattr(claim, key) for key in kept} for claim in all_claims().values()]
+    rows = [{key: getattr(claim, key) for key in kept} for claim in contents.claims()]
     return [row | {"measured": 0.125, "readings": readings} for row in rows]
 
 
@@ -293,7 +292,7 @@ def test_a_stored_number_comes_from_its_table(monkeypatch, roles):
 def test_results_are_copied(chapter, tmp_path):
     code = "\n".join(c.source for c in edition(chapter).cells if c.cell_type == "code")
     wanted = set(re.findall(r'load\("([\w/-]+)"', code))
-    wanted |= {e for c in all_claims().values() if c.chapter == chapter for e in c.experiments}
+    wanted |= {e for c in contents.claims() if c.chapter == chapter for e in c.experiments}
     held = files_of(chapter)
     for name, data in held.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
