@@ -46,7 +46,7 @@ the published book.
 """
 STORE = """import os
 
-os.environ.setdefault("ICLBOOK_STORE", "results")  # the folder beside this notebook
+os.environ["ICLBOOK_STORE"] = "results"  # the folder beside this notebook
 # os.environ["ICLBOOK_PROFILE"] = "quick"  # compute small versions, read no result"""
 README = """# {title}
 

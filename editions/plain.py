@@ -138,7 +138,7 @@ def _directive(opened: re.Match, inner: list[str], page: str) -> list[str]:
         picture = f"![{options['alt']}]({title}.svg)"
         return ["", picture, "", f"*{name_of(label)}.* {' '.join(body)}", ""]
     if kind == "prf:proof":
-        return ["", f"**Proof{f' ({title})' if title else ''}.**", "", *body, "", "∎", ""]
+        return _proof(f"**Proof{f' ({title})' if title else ''}.**", body)
     if kind.startswith("prf:"):
         name = name_of(label) if label else kind[4:].capitalize()
         return _quote(f"**{name}: {title}**" if title else f"**{name}**", body)
@@ -148,6 +148,14 @@ def _directive(opened: re.Match, inner: list[str], page: str) -> list[str]:
     if kind in ("admonition", "note", "warning"):
         return _quote(f"**{title or kind.capitalize()}**", body)
     raise InputError(f"{page}: no plain form of the directive {kind!r}")
+
+
+def _proof(head: str, body: list[str]) -> list[str]:
+    """A proof; its head and its end stand in its first and last paragraph where they can."""
+    text = "\n".join(body).strip("\n")
+    before = " " if re.match(r"[^\s$*>#|`-]|\$[^$]", text) else "\n\n"
+    after = "\n\n" if re.search(r"(?:^|\n)(?:\$\$|[*>|`-][^\n]*)$", text) else " "
+    return ["", *f"{head}{before}{text}{after}∎".split("\n"), ""]
 
 
 def _quote(head: str, body: list[str]) -> list[str]:

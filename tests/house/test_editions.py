@@ -193,6 +193,10 @@ $$
 hold by {eq}`eq-one-step-attention`.
 ```
 
+```{prf:proof}
+$a$ is clear.
+```
+
 ```{exercise-start} Softmax, by hand
 :label: ex-one-step-hand
 ```
@@ -220,6 +224,8 @@ $$
 > $$ c = d $$
 >
 > hold by (12.1).
+
+**Proof.** $a$ is clear. ∎
 
 ### Exercise 12.1 (Softmax, by hand)
 
