@@ -25,9 +25,13 @@ CELL_SECONDS = 240
 # Sharp pictures, and letters that a room can read: the book's style asks seaborn for its size.
 FOR_A_ROOM = """%config InlineBackend.figure_formats = ['retina']
 import seaborn as _seaborn
-_theme = _seaborn.set_theme
-_seaborn.set_theme = lambda *a, font_scale=1, **k: _theme(*a, font_scale=1.3 * font_scale, **k)
+_theme, _larger = _seaborn.set_theme, 1.0
+_seaborn.set_theme = lambda *a, font_scale=1, **k: _theme(
+    *a, font_scale=_larger * font_scale, **k
+)
 """
+# A drawing has no axes, and its letters have their places.
+LARGER = {True: "_larger = 1.15\n", False: "_larger = 1.0\n"}
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ def drawn(chapter: str, wanted: set[str]) -> dict[str, tuple[str, str]]:
     ids, store = needed(chapter, cells), Store(BOOK / "results")
     profile = "full" if all(store.is_stored(find(each)) for each in ids) else "quick"
     run = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FOR_A_ROOM)])
+    for cell in cells:
+        cell.source = LARGER["xlabel" in cell.source] + cell.source
     run.cells += [
         c for c in cells[: last + 1] if "remove-input" not in c.metadata.get("tags", [])
     ]
