@@ -1,6 +1,8 @@
 """Editions for a class: no solution leaks, nothing of MyST's own is left, results and numbers
 are there, and slides show what the teacher's guide plans. Nothing is executed here."""
 
+import ast
+import builtins
 import csv
 import functools
 import html
@@ -140,6 +142,32 @@ def test_cells_between_the_gates_go_and_a_check_cell_stays():
     kept = "\n".join(cell.source for cell in without_solutions(cells))
     assert "ecret" not in kept
     assert all(word in kept for word in ("Before.", "After.", "check(", "Last."))
+
+
+def bound_and_used(cells):
+    """(names that the cells bind, names that they read and that nothing binds)."""
+    trees = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code"]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {a.asname or a.name.split(".")[0] for a in _imported(nodes)}
+    return bound, {node.id for node in names} - bound - set(dir(builtins))
+
+
+def _imported(nodes):
+    return [a for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_nothing_outside_a_solution_needs_what_it_defines(chapter):
+    assert bound_and_used(edition(chapter).cells)[1] - {"check"} == set()
+
+
+def test_a_name_that_only_a_solution_defines_is_seen():
+    cells = [new_code_cell("a = 1\nprint(a + b)\n"), new_markdown_cell("b")]
+    assert bound_and_used(cells)[1] == {"b"}
 
 
 # --- plain Markdown
