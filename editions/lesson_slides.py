@@ -56,7 +56,7 @@ def chosen(section: Section, named: set[str]) -> list[Item]:
     if "one proposition" in plan and _any(in_time, {"statement"}):
         kinds -= {"statement"}
     found = [item for item in items if item in in_time or {item.kind, item.narrow} & kinds]
-    return found or [item for item in items if item.kind in ("equation", "words")][:1]
+    return found or sorted(items, key=lambda item: item.kind not in ("equation", "table"))[:1]
 
 
 def _any(items: set[Item], kinds: set[str]) -> bool:

@@ -87,7 +87,7 @@ def _split(lines: list[str], chapter: str) -> list:
             while not formula[-1].startswith("$$"):
                 formula.append(rest.pop(0))
             label = re.match(r"\$\$ \((.+)\)", formula[-1])
-            text = "\n".join([_lead(paragraph), "", *formula])
+            text, paragraph = "\n".join([_lead(paragraph), "", *formula]), ""
             done.append(Item("equation", label[1] if label else "", text))
         elif line.startswith("|"):
             table = [line]

@@ -21,10 +21,10 @@
   // An equation that is wider than the slide gets smaller letters, no other does.
   function narrow(section) {
     for (const formula of section.querySelectorAll('mjx-container[display="true"]')) {
-      const room = formula.parentElement.clientWidth;
+      const room = formula.parentElement.clientWidth - 30;
       const drawing = formula.querySelector("svg").getBoundingClientRect().width;
       const wide = Math.max(formula.getBoundingClientRect().width, drawing);
-      if (wide > room + 1) formula.style.fontSize = `${Math.floor((100 * room) / wide)}%`;
+      if (wide > room) formula.style.fontSize = `${Math.floor((100 * room) / wide)}%`;
     }
   }
 
