@@ -111,7 +111,6 @@
       slideNumber: "c/t",
       transition: "none",
       pdfMaxPagesPerSlide: 1,
-      showNotes: new URLSearchParams(location.search).has("notes") && "separate-page",
       plugins: [RevealNotes],
       keyboard: {
         78: () => deck.configure({ showNotes: !deck.getConfig().showNotes }), // N
