@@ -1,7 +1,7 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test test-plain chapters check-site lab results verify bench strip clean in-place
+.PHONY: help book pdf student instructor slides rehearse test test-plain chapters check-site lab results verify bench strip clean in-place
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
@@ -45,6 +45,18 @@ else
 	@[ -f _build/html/index.html ] || $(MAKE) book
 	$(BIN)/python tests/site/print_book.py $(BROWSER)
 endif
+
+student: $(STAMP)  ## notebooks without solutions, each ready to run, into _build/student.zip
+	$(BIN)/python -m editions.convert student
+
+instructor: $(STAMP)  ## the same with solutions and teaching notes, into _build/instructor.zip
+	$(BIN)/python -m editions.convert instructor
+
+slides: $(STAMP)  ## slides of the six lessons, _build/slides/lesson1.html to lesson6.html
+	$(BIN)/python -m editions.slides
+
+rehearse: $(STAMP)  ## run the students' notebooks, each in a folder of its own, in the quick profile
+	$(BIN)/python -m editions.rehearse
 
 test: $(STAMP)  ## run the unit tests, then every chapter as a test
 	@status=0; \
@@ -91,7 +103,7 @@ strip: $(STAMP)  ## remove outputs from the chapters before a commit
 
 clean:  ## remove what was built; .venv and results stay
 	rm -rf _build .pytest_cache .hypothesis
-	find chapters iclbook studies tests _ext -name __pycache__ -prune -exec rm -rf {} +
+	find chapters iclbook studies tests editions _ext -name __pycache__ -prune -exec rm -rf {} +
 
 # The commands in .venv, and the package that they import, belong to the folder it was made in.
 in-place:

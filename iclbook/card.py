@@ -118,7 +118,8 @@ def _measure(row: dict) -> str:
 
 def _bar(measured: float, threshold: float, above: bool) -> tuple[str, str]:
     """An SVG with the wanted side, the threshold and the measured number; the name of its
-    scale. The line of text beside it says the same, so readers that speak leave it out."""
+    scale. The line of text beside it says the same, so readers that speak leave it out. The
+    attributes are for JupyterLab, which has no style sheet; the site's own is stronger."""
     low, high = sorted((measured, threshold))
     log = low > 0 and high / low >= DECADES
     place = math.log if log else float
@@ -132,12 +133,15 @@ def _bar(measured: float, threshold: float, above: bool) -> tuple[str, str]:
     start, width = (limit, 196 - limit) if above else (4, limit - 4)
     origin = limit if log else at(0.0)
     parts = (
-        f'<rect class="wanted" x="{start:.1f}" y="3" width="{width:.1f}" height="12"/>',
-        f'<path class="stem" d="M{origin:.1f} 9H{dot:.1f}"/>',
-        f'<path class="limit" d="M{limit:.1f} 1V17"/><circle cx="{dot:.1f}" cy="9" r="4.5"/>',
+        f'<rect class="wanted" x="{start:.1f}" y="3" width="{width:.1f}" height="12" '
+        'opacity="0.22"/>',
+        f'<path class="stem" d="M{origin:.1f} 9H{dot:.1f}" stroke="#0173b2" stroke-width="3"/>',
+        f'<path class="limit" d="M{limit:.1f} 1V17" stroke="currentColor" stroke-width="2"/>',
+        f'<circle cx="{dot:.1f}" cy="9" r="4.5" fill="#0173b2"/>',
     )
     svg = (
-        f'<svg class="claim-bar" viewBox="0 0 200 18" aria-hidden="true">{"".join(parts)}</svg>'
+        '<svg class="claim-bar" viewBox="0 0 200 18" width="200" height="18" '
+        f'aria-hidden="true">{"".join(parts)}</svg>'
     )
     return svg, "log scale" if log else "linear scale"
 

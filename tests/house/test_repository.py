@@ -146,7 +146,7 @@ def test_a_training_loop_that_is_left_standing_is_seen():
 
 
 def test_python_files_are_formatted_and_lint_clean():
-    places = ["iclbook", "studies", "tests", "benchmarks", "_ext"]
+    places = ["iclbook", "studies", "editions", "tests", "benchmarks", "_ext"]
     for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
         run = subprocess.run(
             [sys.executable, "-m", "ruff", *command, *places], cwd=BOOK, capture_output=True

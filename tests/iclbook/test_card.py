@@ -50,6 +50,14 @@ def test_the_dot_is_on_the_wanted_side_where_the_claim_is_met(measured, threshol
     assert (start <= dot <= end) == met
 
 
+def test_a_bar_needs_no_style_sheet():
+    """In JupyterLab a shape without a colour of its own is a black block."""
+    text = card(ROW | {"measured": 2.0, "threshold": 1.0, "direction": "at_most"})
+    shapes = re.findall(r"<(?:svg|rect|path|circle) [^>]*>", text)
+    assert len(shapes) == 5 and 'width="200" height="18"' in shapes[0]
+    assert all(re.search(r'(?:opacity|stroke|fill)="', shape) for shape in shapes[1:])
+
+
 def test_equal_numbers_are_drawn_on_one_spot():
     limit, dot, *_ = bar(1.0, 1.0)
     assert limit == dot
