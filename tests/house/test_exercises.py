@@ -26,7 +26,6 @@ EXERCISE = re.compile(
 HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
-        "dual/further_tasks",
         "dual/language",
         "ridge/many_heads",
         "ridge/other_prompts",
