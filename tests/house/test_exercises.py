@@ -27,7 +27,6 @@ HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
         "dual/language",
-        "ridge/many_heads",
         "ridge/other_prompts",
         "ridge/template",
     ],
