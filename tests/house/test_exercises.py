@@ -28,7 +28,6 @@ TODO = dict.fromkeys(
     [
         "dual/language",
         "ridge/other_prompts",
-        "ridge/template",
     ],
     "its text is being revised; its exercises follow when that is done",
 ) | {"ridge/related": "a survey of other papers; it keeps the four exercises that it has"}
