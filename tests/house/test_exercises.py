@@ -27,7 +27,6 @@ HINT = "```{admonition} Hint\n:class: dropdown\n"
 TODO = dict.fromkeys(
     [
         "dual/language",
-        "ridge/other_prompts",
     ],
     "its text is being revised; its exercises follow when that is done",
 ) | {"ridge/related": "a survey of other papers; it keeps the four exercises that it has"}
