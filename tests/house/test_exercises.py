@@ -24,16 +24,7 @@ EXERCISE = re.compile(
     re.S,
 )
 HINT = "```{admonition} Hint\n:class: dropdown\n"
-TODO = dict.fromkeys(
-    [
-        "dual/further_tasks",
-        "dual/language",
-        "ridge/many_heads",
-        "ridge/other_prompts",
-        "ridge/template",
-    ],
-    "its text is being revised; its exercises follow when that is done",
-) | {"ridge/related": "a survey of other papers; it keeps the four exercises that it has"}
+TODO = {"ridge/related": "a survey of other papers; it keeps the four exercises that it has"}
 
 
 def text_of(name: str) -> str:
