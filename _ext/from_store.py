@@ -219,11 +219,11 @@ def benchmarks() -> str:
 def licence_of(package: str) -> str:
     """What the installed package says of its licence, in a few words."""
     about = metadata(package)
-    named = about["License-Expression"] or ""
+    named = about.get("License-Expression") or ""
     classes = [
         c.split(" :: ")[-1] for c in about.get_all("Classifier") or [] if "License ::" in c
     ]
-    first = (about["License"] or "").strip().split("\n")[0]
+    first = (about.get("License") or "").strip().split("\n")[0]
     return named or ", ".join(classes) or first[:60] or "see its files"
 
 
