@@ -104,9 +104,8 @@ def _measure(row: dict) -> str:
     wanted = f"{row['direction'].replace('_', ' ')} {number(threshold, digits)} is wanted"
     text = f"<p>measured <b>{number(measured, digits)}</b>; {wanted}</p>"
     bar, scale = _bar(measured, threshold, row["direction"] == "at_least")
-    if row["margin"] is not None:
-        far = abs(row["margin"]) >= 10
-        size = f"{row['margin']:+,.0f} thresholds" if far else f"{100 * row['margin']:+.0f} %"
+    if (margin := row["margin"]) is not None:
+        size = f"{margin:+,.0f} thresholds" if abs(margin) >= 10 else f"{100 * margin:+.0f} %"
         scale = f"margin {size.replace('-', '−')}, {scale}"
     if row["fresh"]:
         sets, share = row["fresh"]["sets"], row["fresh"]["share"]
