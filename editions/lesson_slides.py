@@ -194,12 +194,13 @@ def _otherwise(block: Block) -> Slide:
 
 
 def _demo(lesson: Lesson, block: Block) -> Slide:
-    """The lines that change, each under what the teacher asks before."""
+    """What the teacher asks, and the line that changes, which comes up one key later."""
     blocks = []
     for before, change in re.findall(r"(?ms)(.*?)^```diff\n(.*?)^```$", lesson.demo):
-        for question in re.findall(r"\bAsk w(.+?)\.(?=\s)", before):
-            blocks.append(f"<p>{inline(words(f'W{question}?', GUIDE))}</p>")
-        blocks.append(f"<pre>{html.escape(change)}</pre>")
+        asked = re.findall(r"\bAsk w(.+?)\.(?=\s)", before)
+        blocks += [f"<p>{inline(words(f'W{question}?', GUIDE))}</p>" for question in asked]
+        later = ' class="fragment"' if asked else ""
+        blocks.append(f"<pre{later}>{html.escape(change)}</pre>")
     return Slide(words(block.what, GUIDE), blocks, [plain(lesson.demo, GUIDE)], "demo")
 
 
@@ -226,8 +227,12 @@ def verdicts(chapter: str) -> list[str]:
     """How many claims of a chapter are recorded as reproduced, and which are not."""
     own = [claim for claim in claims() if claim.chapter == chapter]
     good = sum(claim.verdict == "reproduced" for claim in own)
-    others = [f"{c.id.split('/')[1]}: *{c.verdict}*" for c in own if c.verdict != "reproduced"]
-    text = f"**Claims.** {good} of {len(own)} reproduced. {'; '.join(others)}"
+    others: dict[str, list[str]] = {}
+    for claim in own:
+        others.setdefault(claim.verdict, []).append(claim.id.split("/")[1])
+    others.pop("reproduced", None)
+    text = f"**Claims.** {good} of {len(own)} reproduced."
+    text += "".join(f" *{verdict}*: {', '.join(ids)}." for verdict, ids in others.items())
     return [markdown(text)]
 
 
