@@ -128,7 +128,7 @@ def slides_of(lesson: Lesson, pictures: dict) -> list[Slide]:
     made = [Slide(f"Lesson {lesson.number}: {lesson.title}", kind="title")]
     read = "; ".join(f"*{titles()[chapter]}*" for chapter in lesson.chapters)
     made[0].blocks = [markdown(plain(lesson.goals, GUIDE)), markdown(f"To read: {read}")]
-    made[0].notes = ["Before the class comes in, run the first cell of the notebook."]
+    made[0].notes = ["Before the class comes in, run the cell of imports."]
     *blocks, (end, _) = order(lesson)
     for block, placed in blocks:
         added = _asked(block) + [placed_slide(each, pictures) for each in placed]
