@@ -90,9 +90,8 @@ def order(lesson: Lesson) -> list[tuple[Block, list[Placed]]]:
         seen |= {item.label for item in items}
         for slot in sorted({last if p is None else p for p in places.values()}):
             here = [i for i in items if (last if places[i] is None else places[i]) == slot]
-            slots[slot].append(
-                Placed(section.heading, section.chapter, section.do, tuple(here))
-            )
+            heading = section.heading if slot == last else _later(lesson.blocks[slot], section)
+            slots[slot].append(Placed(heading, section.chapter, section.do, tuple(here)))
     for slot, block in zip(slots, lesson.blocks):
         for label in block.labels:
             if label not in seen and (found := place_of(label)):
@@ -111,6 +110,13 @@ def _names(block: Block, section: Section) -> bool:
     return (section.chapter, section.heading) in block.sections
 
 
+def _later(block: Block, section: Section) -> str:
+    """A heading for what comes up in another block than the rest of its section: what the
+    block says after the steps of the board, or else the section's."""
+    words_there = re.fullmatch(r"Board, steps? [^:]+: (\w)(.+)", block.what)
+    return words_there[1].upper() + words_there[2] if words_there else section.heading
+
+
 def _recalled(block: Block) -> str:
     """A heading for what stands on another page: the block's first words."""
     return re.split(r"[.:;] ", block.what)[0]
@@ -122,11 +128,11 @@ def slides_of(lesson: Lesson, pictures: dict) -> list[Slide]:
     made = [Slide(f"Lesson {lesson.number}: {lesson.title}", kind="title")]
     read = "; ".join(f"*{titles()[chapter]}*" for chapter in lesson.chapters)
     made[0].blocks = [markdown(plain(lesson.goals, GUIDE)), markdown(f"To read: {read}")]
-    made[0].notes = ["Before the class comes in, run the first cell of the notebook."]
+    made[0].notes = ["Before the class comes in, run the cell of imports."]
     *blocks, (end, _) = order(lesson)
     for block, placed in blocks:
         added = _asked(block) + [placed_slide(each, pictures) for each in placed]
-        added += _demo(lesson) if "Live demo" in block.what else []
+        added += [_demo(lesson, block)] if "Live demo" in block.what else []
         added = added or [_otherwise(block)]
         added[0].notes[:0] = said(lesson, block)
         made += added
@@ -187,23 +193,27 @@ def _otherwise(block: Block) -> Slide:
     return Slide(words(block.what, GUIDE), blocks, kind="section" if blocks else "question")
 
 
-def _demo(lesson: Lesson) -> list[Slide]:
-    changes = re.findall(r"(?ms)^```diff\n(.*?)^```$", lesson.demo)
-    blocks = [f"<pre>{html.escape(change)}</pre>" for change in changes]
-    return [Slide("Live demo", blocks, [plain(lesson.demo, GUIDE)], "demo")]
+def _demo(lesson: Lesson, block: Block) -> Slide:
+    """What the teacher asks, and the line that changes, which comes up one key later."""
+    blocks = []
+    for before, change in re.findall(r"(?ms)(.*?)^```diff\n(.*?)^```$", lesson.demo):
+        asked = re.findall(r"\bAsk w(.+?)\.(?=\s)", before)
+        blocks += [f"<p>{inline(words(f'W{question}?', GUIDE))}</p>" for question in asked]
+        later = ' class="fragment"' if asked else ""
+        blocks.append(f"<pre{later}>{html.escape(change)}</pre>")
+    return Slide(words(block.what, GUIDE), blocks, [plain(lesson.demo, GUIDE)], "demo")
 
 
 def closing(lesson: Lesson) -> list[Slide]:
-    """Summaries, verdicts, misconceptions and homework."""
-    made = []
+    """Misconceptions, summaries with verdicts, and homework."""
+    wrong = [f"<p>{inline(words(quote, GUIDE))}</p>" for quote, _ in lesson.misconceptions]
+    answers = [f"* {words(f'{q} {a}', GUIDE)}" for q, a in lesson.misconceptions]
+    made = [Slide("True or false?", wrong, ["\n".join(answers)], "question")]
     for chapter in lesson.chapters:
         source = re.search(r"(?ms)^## Summary\n(.*?)(?=^## |\Z)", page_source(chapter))[1]
         heading = f"Summary: {titles()[chapter]}"
         blocks = [markdown(part) for part in points(plain(source, chapter))]
         made.append(Slide(heading, [*blocks, *verdicts(chapter)]))
-    wrong = [f"<p>{inline(words(quote, GUIDE))}</p>" for quote, _ in lesson.misconceptions]
-    answers = [f"* {words(f'{q} {a}', GUIDE)}" for q, a in lesson.misconceptions]
-    made.append(Slide("True or false?", wrong, ["\n".join(answers)], "question"))
     made.append(Slide("Homework", [markdown(plain(lesson.homework, GUIDE))]))
     return made
 
@@ -217,8 +227,12 @@ def verdicts(chapter: str) -> list[str]:
     """How many claims of a chapter are recorded as reproduced, and which are not."""
     own = [claim for claim in claims() if claim.chapter == chapter]
     good = sum(claim.verdict == "reproduced" for claim in own)
-    others = [f"{c.item}: *{c.verdict}*" for c in own if c.verdict != "reproduced"]
-    text = f"**Claims.** {good} of {len(own)} reproduced. {'; '.join(others)}"
+    others: dict[str, list[str]] = {}
+    for claim in own:
+        others.setdefault(claim.verdict, []).append(claim.id.split("/")[1])
+    others.pop("reproduced", None)
+    text = f"**Claims.** {good} of {len(own)} reproduced."
+    text += "".join(f" *{verdict}*: {', '.join(ids)}." for verdict, ids in others.items())
     return [markdown(text)]
 
 

@@ -73,6 +73,8 @@ def _role(name: str, text: str, page: str) -> str:
 def _named(text: str, label: str) -> str:
     """A link's text; what it leads to stands behind it where that has a number."""
     numbered = re.match(r"\(?(?:[A-Z][a-z]+\.? )?[\d.]*\d", name_of(label))
+    if numbered and re.fullmatch("(an? |the )?exercise", text.lower()):
+        return numbered[0]
     return f"{text} ({numbered[0].strip('(')})" if numbered else text
 
 

@@ -19,7 +19,9 @@ from iclbook.store import Store
 
 OPENING = ""  # the section before the first heading of a chapter
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z$*])")
-BACK = re.compile(r"(It|They|That|This|These|So|Then|Hence|Thus|Both|And|But|Here|Write)\b")
+BACK = re.compile(
+    r"(Its?|There|They|That|This|These|So|Then|Hence|Thus|Both|And|But|Here|Write)\b"
+)
 STATED = re.compile(r"prf:(?!proof)")
 CELL_SECONDS = 240
 # Sharp pictures, and letters that a room can read: the book's style asks seaborn for its size.

@@ -111,6 +111,7 @@
       slideNumber: "c/t",
       transition: "none",
       pdfMaxPagesPerSlide: 1,
+      pdfSeparateFragments: false,
       plugins: [RevealNotes],
       keyboard: {
         78: () => deck.configure({ showNotes: !deck.getConfig().showNotes }), // N

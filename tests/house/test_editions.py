@@ -269,6 +269,13 @@ It is a head, as said.
     )
 
 
+@pytest.mark.parametrize("text", ["exercise", "An exercise", "the exercise"])
+def test_a_link_that_says_exercise_gives_way_to_its_name(text):
+    assert re.fullmatch(r"Exercise [\d.]+", words(f"[{text}](ex-heads-exact)", "ridge/heads"))
+    other = words("[the bound](ex-heads-exact)", "ridge/heads")
+    assert re.fullmatch(r"the bound \(Exercise [\d.]+\)", other)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -415,6 +422,34 @@ def test_speaker_notes_hold_every_block_and_every_step(number):
     assert all(f"**Step {step}" in notes for step in lesson.board)
     assert "What happens" in notes and len(lesson.misconceptions) >= 4
     assert sum(b.minutes for b in lesson.blocks) == 90
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_demo_asks_before_it_shows_the_change(number):
+    lesson = lessons()[number - 1]
+    (demo,) = [each for each in slides.slides_of(lesson, {}) if each.kind == "demo"]
+    changes = [block for block in demo.blocks if block.startswith("<pre")]
+    assert len(changes) == lesson.demo.count("```diff")
+    assert re.fullmatch(r"<p>W.+\?</p>", demo.blocks[0])
+    assert 'class="fragment"' in demo.blocks[1]
+
+
+def test_what_comes_later_in_a_section_has_the_heading_of_its_block():
+    headings = [each.heading for each in slides.slides_of(lessons()[2], {})]
+    cannot, vote = "Representation: one head cannot", "A vote by accident"
+    assert headings.index(cannot) < headings.index(vote)
+    assert headings.count(vote) == 1
+
+
+def test_claims_that_are_not_reproduced_have_their_names():
+    (text,) = lesson_slides.verdicts("ridge/heads")
+    assert re.search(r"(\d+) of \1 reproduced\.</p>", text)
+    (text,) = lesson_slides.verdicts("ridge/many_heads")
+    others = re.findall(r"<em>([^<]+)</em>: ([^.]+)\.", text)
+    own = [c for c in contents.claims() if c.chapter == "ridge/many_heads"]
+    wanted = {c.id.split("/")[1]: c.verdict for c in own if c.verdict != "reproduced"}
+    found = {name: verdict for verdict, names in others for name in names.split(", ")}
+    assert found == wanted != {}
 
 
 def test_figures_of_the_minutes_come_onto_the_slides():
