@@ -22,6 +22,14 @@ ONCE = ("tex", "ids", "outputs", "tables", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
+# WCAG 2.1, levels A and AA, as axe-core reads them; each page in both themes, wide and narrow.
+THEMES = {"light": EQUATIONS_AT, "dark": WIDTHS[-1]}
+LEVELS = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+RUN_AXE = """async (levels) => {
+  const found = await axe.run({ runOnly: levels, resultTypes: ["violations"] });
+  return found.violations.flatMap(({ id, nodes }) => nodes.map(({ target, any, all, none }) =>
+    [id, String(target), [...any, ...all, ...none][0]?.message ?? ""]));
+}"""
 # What a reader types, and the start of the page that must come first. No excerpt may hold TeX:
 # nothing else in the book has backslashes.
 SEARCHES = {
@@ -65,6 +73,31 @@ def open_page(browser, home: str):
     return page, faults
 
 
+@functools.cache
+def axe_script() -> str:
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe().axe_script
+
+
+def access_faults(page) -> list[str]:
+    """What axe-core finds on a page in either theme, its folds as they are: a line a rule, with
+    the first place and how many there are."""
+    faults = []
+    page.evaluate(axe_script())
+    for theme, width in THEMES.items():
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        page.evaluate(SETTLED)
+        found = {}
+        for rule, place, words in page.evaluate(RUN_AXE, LEVELS):
+            found.setdefault(rule, []).append(f"{place[-90:]}: {words[:120]}")
+        faults += [
+            f"{theme}: axe {rule}, {len(at)} times: {at[0]}" for rule, at in found.items()
+        ]
+    return faults
+
+
 def page_faults(browser, home: str, name: str) -> list[str]:
     """Everything wrong with one page, at each width."""
     page, faults = open_page(browser, home)
@@ -81,6 +114,7 @@ def page_faults(browser, home: str, name: str) -> list[str]:
     page.set_viewport_size({"width": EQUATIONS_AT, "height": HEIGHT})
     page.evaluate(SETTLED)
     faults += [f"at {EQUATIONS_AT} px {fault}" for fault in page.evaluate("look.cut()")]
+    faults += access_faults(page)
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": HEIGHT})
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
@@ -239,10 +273,12 @@ def site_faults(browser, html: Path) -> list[str]:
 def main(browser: str = "", html: str = str(BUILT / "html")) -> int:
     try:
         from playwright.sync_api import sync_playwright
+
+        axe_script()
     except ImportError:
         browser = ""
     if not browser:
-        print("check-site skipped: it needs Chromium and the package playwright")
+        print("check-site skipped: it needs Chromium and the packages of requirements-site.txt")
         return 0
     html, start = Path(html), time.monotonic()
     with sync_playwright() as playwright:
