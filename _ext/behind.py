@@ -15,7 +15,6 @@ from pathlib import Path
 from posixpath import relpath
 
 from docutils import nodes
-from sphinx.util.display import status_iterator
 
 from iclbook.catalogue import experiments, find
 from iclbook.store import Store, duration
@@ -117,7 +116,7 @@ def code_pages(app):
     """A page a file of code that a figure names, with its functions to link to (event
     html-collect-pages)."""
     modules = dict.fromkeys(find(each).function.partition(":")[0] for each in used(app.env))
-    for module in status_iterator(modules, "code behind figures... "):
+    for module in modules:
         text, places = source(module)
         shown = app.builder.highlighter.highlight_block(text, "python").split("\n")
         for name, number in places.items():
@@ -128,7 +127,10 @@ def code_pages(app):
             link(relpath(f"chapters/{each}.html", f"{module.replace('.', '/')}/.."), each)
             for each in sorted(chapter)
         )
-        body = f"<h1>{name}</h1><p>Computes results of {pages}.</p>{chr(10).join(shown)}"
+        body = (
+            f"<h1>{name}</h1><p>Computes results of {pages}.</p>"
+            f'<div class="code-behind">{chr(10).join(shown)}</div>'
+        )
         yield (
             module.replace(".", "/"),
             {"title": name, "parents": [], "body": body},
