@@ -23,6 +23,7 @@ PAPER = 680  # A4 with margins of 15 mm, in CSS pixels
 ONCE = ("tex", "ids", "outputs", "tables", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
+FIGURES = ".bd-article figure img:not(.hand-still)"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
 # WCAG 2.1, levels A and AA, as axe-core reads them; each page in both themes, wide and narrow.
 THEMES = {"light": EQUATIONS_AT, "dark": WIDTHS[-1]}
@@ -109,6 +110,23 @@ def access_faults(page) -> list[str]:
     ]
 
 
+def enlarge_faults(page) -> list[str]:
+    """Figures that do not come in the size of the window, by a click or by a key, or that
+    Escape does not send back."""
+    pictures, buttons = page.locator(FIGURES), page.locator("button.enlarge")
+    if pictures.count() != buttons.count():
+        return [f"{buttons.count()} of {pictures.count()} figures can be enlarged"]
+    stage, faults = page.locator("dialog.enlarged"), []
+    if pictures.count():
+        acts = {"a click": pictures.first.click, "a key": lambda: buttons.first.press("Enter")}
+        for words, act in acts.items():
+            act()
+            faults += [] if stage.is_visible() else [f"no figure is enlarged by {words}"]
+            page.keyboard.press("Escape")
+            faults += ["Escape leaves a figure enlarged"] if stage.is_visible() else []
+    return faults
+
+
 def page_faults(browser, home: str, name: str) -> list[str]:
     """Everything wrong with one page, at each width."""
     page, faults = open_page(browser, home)
@@ -125,6 +143,7 @@ def page_faults(browser, home: str, name: str) -> list[str]:
     page.set_viewport_size({"width": EQUATIONS_AT, "height": HEIGHT})
     page.evaluate(SETTLED)
     faults += [f"at {EQUATIONS_AT} px {fault}" for fault in page.evaluate("look.cut()")]
+    faults += enlarge_faults(page)
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": HEIGHT})
     page.evaluate("document.documentElement.dataset.theme = 'dark'")

@@ -111,7 +111,8 @@ window.look = (() => {
       }
       return behind.get(box);
     };
-    const worded = (box) => [...box.childNodes].some((part) => part.nodeType === Node.TEXT_NODE && part.data.trim());
+    // axe-core does not judge a single sign.
+    const worded = (box) => [...box.childNodes].some((part) => part.nodeType === Node.TEXT_NODE && part.data.trim().length > 1);
     const found = new Set();
     for (const box of all(":not(mjx-container *, script, style)", document.body)) {
       if (!worded(box) || !box.getClientRects().length) continue;
