@@ -16,6 +16,7 @@ from pathlib import Path
 
 import matplotlib
 import nbformat
+import on_start
 from jupyter_cache.executors.utils import single_nb_execution
 from matplotlib import font_manager
 from myst_nb.core.execute import direct
@@ -46,6 +47,10 @@ def settle(folder):
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
     }
     os.environ.pop("PYTHONWARNINGS", None)
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    run = f"run_path({on_start.__file__!r})['register'](get_ipython())"
+    (startup / "figures.py").write_text(f"__import__('runpy').{run}\n", encoding="utf-8")
     # Where matplotlib may not write, it names a folder of its own in the environment. It looks
     # for fonts in this process: a kernel that must do so says it on standard error.
     font_manager.get_font_names()
@@ -64,6 +69,18 @@ def complaints(notebook):
             else:
                 continue
             yield f"cell {number} ({cell.id}) {' '.join(text.split())[:WORDS]}"
+
+
+def take_lines(notebook):
+    """{name of a figure: the lines below it}, which pictures carry (on_start.py) and lose."""
+    found = {}
+    for cell in notebook.cells:
+        name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data and on_start.SHOWN in data:
+                found[name] = found.get(name, []) + data.pop(on_start.SHOWN)
+    return found
 
 
 def start(app, env, docnames):
@@ -88,10 +105,13 @@ def start(app, env, docnames):
         """In place of MyST-NB's call: the run that was started, or a run now for a notebook
         that was not."""
         if (key := identity(notebook, cwd)) not in runs:
-            return execute(notebook, cwd=cwd, **settings)
+            result = execute(notebook, cwd=cwd, **settings)
+            take_lines(notebook)
+            return result
         path, run = runs.pop(key)
         result = run.get()
         notebook.update(result.nb)
+        env.metadata[env.path2doc(str(path))]["figures"] = take_lines(notebook)
         for complaint in () if result.err else complaints(notebook):
             logger.warning("%s, %s", path.name, complaint, location=env.path2doc(str(path)))
         return result

@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,11 +18,16 @@ BOOK = Path(__file__).resolve().parents[2]
 BUILT = BOOK / "_build"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 HEIGHT, WIDTHS, EQUATIONS_AT = 900, (1440, 768, 360), 1280
+BROWSERS, SHARE = 2, 4  # browsers at a time, pages each looks at before it is closed
 PAPER = 680  # A4 with margins of 15 mm, in CSS pixels
 ONCE = ("tex", "ids", "outputs", "tables", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
+FIGURES = ".bd-article figure img:not(.hand-still)"
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
+# WCAG 2.1, levels A and AA, as axe-core reads them; each page in both themes, wide and narrow.
+THEMES = {"light": EQUATIONS_AT, "dark": WIDTHS[-1]}
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 # What a reader types, and the start of the page that must come first. No excerpt may hold TeX:
 # nothing else in the book has backslashes.
 SEARCHES = {
@@ -65,6 +71,62 @@ def open_page(browser, home: str):
     return page, faults
 
 
+@functools.cache
+def axe_script() -> str:
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe().axe_script
+
+
+def access_faults(page) -> list[str]:
+    """What axe-core finds on a page in either theme, its folds as they are: a line a rule, with
+    the first place and how many there are. Code and formulas are lost on the way."""
+    found = {}
+
+    def note(theme: str, call: str):
+        for rule, place, words in page.evaluate(f"(levels) => look.{call}", LEVELS):
+            found.setdefault((theme, rule), []).append(f"{place[-90:]}: {words[:120]}")
+
+    def settle(theme: str, width: int):
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        page.evaluate(SETTLED)
+
+    page.add_style_tag(content="* { transition: none !important }")  # colours at rest
+    page.evaluate(axe_script())
+    for theme, width in THEMES.items():
+        settle(theme, width)
+        note(theme, "access(levels)")
+    for theme in THEMES:
+        settle(theme, EQUATIONS_AT)
+        page.evaluate("look.keepLooks()")
+    page.evaluate("look.thin()")
+    for theme in THEMES:
+        settle(theme, EQUATIONS_AT)
+        note(theme, "contrast()")
+    return [
+        f"{theme}: axe {rule}, {len(places)} times: {places[0]}"
+        for (theme, rule), places in found.items()
+    ]
+
+
+def enlarge_faults(page) -> list[str]:
+    """Figures that do not come in the size of the window, by a click or by a key, or that
+    Escape does not send back."""
+    pictures, buttons = page.locator(FIGURES), page.locator("button.enlarge")
+    if pictures.count() != buttons.count():
+        return [f"{buttons.count()} of {pictures.count()} figures can be enlarged"]
+    stage, faults = page.locator("dialog.enlarged"), []
+    if pictures.count():
+        acts = {"a click": pictures.first.click, "a key": lambda: buttons.first.press("Enter")}
+        for words, act in acts.items():
+            act()
+            faults += [] if stage.is_visible() else [f"no figure is enlarged by {words}"]
+            page.keyboard.press("Escape")
+            faults += ["Escape leaves a figure enlarged"] if stage.is_visible() else []
+    return faults
+
+
 def page_faults(browser, home: str, name: str) -> list[str]:
     """Everything wrong with one page, at each width."""
     page, faults = open_page(browser, home)
@@ -81,11 +143,14 @@ def page_faults(browser, home: str, name: str) -> list[str]:
     page.set_viewport_size({"width": EQUATIONS_AT, "height": HEIGHT})
     page.evaluate(SETTLED)
     faults += [f"at {EQUATIONS_AT} px {fault}" for fault in page.evaluate("look.cut()")]
+    faults += enlarge_faults(page)
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER, "height": HEIGHT})
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.evaluate(SETTLED)
     faults += page.evaluate("look.paper()")
+    page.emulate_media(media="screen")
+    faults += access_faults(page)
     page.close()
     return [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
 
@@ -224,31 +289,48 @@ def pages(html: Path) -> list[str]:
     return [n for n in names if onward not in (html / n).read_text(encoding="utf-8").lower()]
 
 
-def site_faults(browser, html: Path) -> list[str]:
+def faults_of_pages(browser: str, home: str, html: Path, names) -> list[str]:
+    """What is wrong with these pages, looked at in a browser of their own; without names, with
+    searches."""
+    from playwright.sync_api import sync_playwright
+
+    faults = []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
+        for name in names:
+            faults += page_faults(chromium, home, name)
+            if "data-hand=" in (html / name).read_text(encoding="utf-8"):
+                faults += hand_faults(chromium, home, name)
+        if not names:
+            faults += search_faults(chromium, home)
+        chromium.close()
+    return faults
+
+
+def site_faults(browser: str, html: Path) -> list[str]:
+    """What is wrong with all pages, some at a time in each of BROWSERS browsers."""
     server = serve(html)
-    home, faults = f"http://127.0.0.1:{server.server_port}/", []
-    for name in pages(html):
-        faults += page_faults(browser, home, name)
-        if "data-hand=" in (html / name).read_text(encoding="utf-8"):
-            faults += hand_faults(browser, home, name)
-    faults += search_faults(browser, home)
+    home, names = f"http://127.0.0.1:{server.server_port}/", pages(html)
+    shares = [names[start : start + SHARE] for start in range(0, len(names), SHARE)]
+    look = functools.partial(faults_of_pages, browser, home, html)
+    with ThreadPoolExecutor(BROWSERS) as threads:
+        faults = [fault for found in threads.map(look, [*shares, []]) for fault in found]
     server.shutdown()
     return faults
 
 
 def main(browser: str = "", html: str = str(BUILT / "html")) -> int:
     try:
-        from playwright.sync_api import sync_playwright
+        import playwright  # noqa: F401
+
+        axe_script()
     except ImportError:
         browser = ""
     if not browser:
-        print("check-site skipped: it needs Chromium and the package playwright")
+        print("check-site skipped: it needs Chromium and the packages of requirements-site.txt")
         return 0
     html, start = Path(html), time.monotonic()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
-        faults = site_faults(chromium, html)
-        chromium.close()
+    faults = site_faults(browser, html)
     faults += output_faults(html.parent / "jupyter_execute")
     print(*faults, sep="\n", end="\n" if faults else "")
     count, seconds = len(pages(html)), time.monotonic() - start

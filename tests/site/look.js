@@ -96,5 +96,48 @@ window.look = (() => {
     ];
   }
 
-  return { unfold, tex, ids, outputs, tables, images, sideways, cut, paper };
+  // Texts of each look, in every theme that was asked for: colour, size, weight, and all that lies behind. To compare the
+  // colours of all texts of a page takes minutes; those that look the same have the same contrast.
+  const kept = new Set();
+
+  function keepLooks() {
+    const behind = new Map();
+    const ground = (box) => {
+      if (!box) return "";
+      if (!behind.has(box)) {
+        const { backgroundColor, backgroundImage, opacity } = getComputedStyle(box);
+        const own = [/, 0\)$/.test(backgroundColor) ? "" : backgroundColor, backgroundImage === "none" ? "" : backgroundImage, opacity];
+        behind.set(box, `${ground(box.parentElement)}|${own}`.replaceAll("|,,1", ""));
+      }
+      return behind.get(box);
+    };
+    // axe-core does not judge a single sign.
+    const worded = (box) => [...box.childNodes].some((part) => part.nodeType === Node.TEXT_NODE && part.data.trim().length > 1);
+    const found = new Set();
+    for (const box of all(":not(mjx-container *, script, style)", document.body)) {
+      if (!worded(box) || !box.getClientRects().length) continue;
+      const { color, fontSize, fontWeight } = getComputedStyle(box);
+      const look = [color, fontSize, fontWeight, ground(box)].join();
+      if (!found.has(look)) kept.add(box);
+      found.add(look);
+    }
+  }
+
+  // What nobody asks about any more, so that axe-core need not lay it out: glyphs of formulas, and words of code.
+  function thin() {
+    for (const box of all("mjx-container > *")) box.replaceChildren();
+    for (const box of all("pre *")) if (!kept.has(box) && !box.querySelector("*")) box.remove();
+  }
+
+  async function axeFinds(where, how) {
+    const { violations } = await axe.run(where, { ...how, resultTypes: ["violations"] });
+    const words = ({ any, all, none }) => [...any, ...all, ...none][0]?.message ?? "";
+    return violations.flatMap(({ id, nodes }) => nodes.map((node) => [id, String(node.target), words(node)]));
+  }
+
+  // What axe-core finds, [rule, place, words] each: against these levels of WCAG, the contrast of texts aside; and that.
+  const access = (levels) => axeFinds(document, { runOnly: levels, rules: { "color-contrast": { enabled: false } } });
+  const contrast = () => axeFinds({ include: [...kept] }, { runOnly: ["color-contrast"] });
+
+  return { unfold, keepLooks, thin, access, contrast, tex, ids, outputs, tables, images, sideways, cut, paper };
 })();

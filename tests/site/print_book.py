@@ -18,7 +18,7 @@ NAMES = ("id", "for", "headers", "aria-labelledby", "aria-describedby", "aria-co
 # Without its script a control does nothing; code that is folded on the page stays away.
 LEFT_OUT = (
     "a.headerlink, button, form, script, .hand-stage, details.hide, details.all-rows, "
-    "details.claim-more"
+    "details.claim-more, .behind, .opening-figure"
 )
 FOOTER = """<div style="font-size: 8px; width: 100%; text-align: center; color: #555">
 <span class="pageNumber"></span></div>"""

@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("axe_playwright_python")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
 PLACE = Path(__file__).with_name("check_site.py")
-PAGE = (
-    '<link rel="icon" href="data:,"><body><div class="bd-article"><p>Sound.</p>{}</div></body>'
+PAGE = """<html lang="en"><head><title>Page</title><link rel="icon" href="data:,"></head>
+<body><div class="bd-article"><p>Sound.</p>{}</div></body></html>"""
+BOX = "<div style='background: #{}'><p style='color: #{}'>words</p></div>"
+DARK = "<style>[data-theme=dark] b { color: #eee }</style><b>words</b>"
+FIGURE = "<figure><img src='data:,' alt='A dot.'>{}</figure>"
+BUTTON = "<button class='enlarge'>Enlarge</button>"
+STUCK = (
+    f"{FIGURE.format(BUTTON)}<dialog class='enlarged' aria-label='Dot'></dialog><script>"
+    "const box = document.querySelector('dialog'); box.oncancel = (e) => e.preventDefault();"
+    "for (const part of document.querySelectorAll('img, button'))"
+    "  part.onclick = () => box.open || box.show();</script>"
 )
 
 
@@ -86,6 +96,19 @@ def test_a_sound_page_passes(faults_of):
         ),
         ("<p style='color: #ccc'>x</p>", "on paper p. is pale"),
         ("<pre style='overflow: auto'>" + 200 * "x" + "</pre>", "on paper code is cut"),
+        ("<button></button>", "light: axe button-name"),
+        (
+            "<p style='height: 9px; overflow: auto'>a<br>b</p>",
+            "axe scrollable-region-focusable",
+        ),
+        ("<details><a href='x' role='nothing'>x</a></details>", "axe aria-roles"),
+        (BOX.format("fff", "999"), "light: axe color-contrast, 1 times"),
+        (BOX.format("fff", "111") + BOX.format("333", "111"), "axe color-contrast, 1 times"),
+        ("<pre>a <span style='color: #aaa'>b = 1</span></pre>", "axe color-contrast"),
+        (DARK, "dark: axe color-contrast"),
+        (FIGURE.format(""), "0 of 1 figures can be enlarged"),
+        (FIGURE.format(BUTTON) + "<dialog class='enlarged'></dialog>", "enlarged by a click"),
+        (STUCK, "Escape leaves a figure enlarged"),
         ("<script>console.error('no')</script>", "console: no"),
         ("<script>nothing()</script>", "script error"),
         ("<script>fetch('http://127.0.0.2:9/').catch(() => 0)</script>", "asks another host"),
