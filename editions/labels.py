@@ -98,8 +98,9 @@ class _Counted:
                 self.count("equation", found[1], "({})")
             elif found := TARGET.match(line):
                 target = found[1]
-            elif target and (found := HEADING.match(line)):
-                self.names[target], target = found[2], ""
+            elif target and line.strip():  # a heading's words; a paragraph has none
+                found = HEADING.match(line)
+                self.names[target], target = found[2] if found else "", ""
 
 
 def options_of(lines: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -20,7 +20,8 @@ from iclbook.store import Store
 OPENING = ""  # the section before the first heading of a chapter
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z$*])")
 BACK = re.compile(
-    r"(Its?|There|They|That|This|These|So|Then|Hence|Thus|Both|And|But|Here|Write)\b"
+    r"(Its?|There|They|That|This|These|So|Then|Hence|Thus|Both|And|But|Because|Here|Write"
+    r"|In the first)\b"
 )
 STATED = re.compile(r"prf:(?!proof)")
 CELL_SECONDS = 240

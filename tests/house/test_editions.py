@@ -31,7 +31,7 @@ GUIDE = BOOK / "chapters" / "back" / "guide_lessons.md"
 # Signs of MyST that JupyterLab would show as they are.
 RAW = re.compile(
     r"^\s*>?\s*(?:`{3,}|:{3,})\{.*|\{[a-z][\w:-]*\}`.*|^\([\w-]+\)=.*|^\$\$ \(.*"
-    r"|^:(?:label|name|class|alt):.*|<!--.*|\]\([^)]*\.(?:ipynb|md)[^)]*\)|^(?:---|\+\+\+)$",
+    r"|^:(?:label|name|class|alt):.*|<!--.*|\]\([^)]*\.(?:ipynb|md)[^)]*\)|(?<=\w)\]\([a-z][\w-]*\)|^(?:---|\+\+\+)$",
     re.M,
 )
 START, END = "```{solution-start} ex-a\n:class: dropdown\n```\n", "```{solution-end}\n```\n"
@@ -196,6 +196,7 @@ def test_nothing_of_myst_is_left_on_a_page_of_the_guide(page):
         "$$ (eq-a)",
         ":label: a",
         "[b](../c/d.ipynb#e)",
+        "[b](sec-a)",
     ],
 )
 def test_raw_myst_is_seen(raw):
@@ -300,6 +301,7 @@ def test_visible_names_count_as_the_published_page_does():
     assert found["ex-one-step-halves"] == "Exercise 12.2 (Two halves)"
     assert found["fig-one-step-rounding"] == "Fig. 12.2"
     assert found["fig-hand-opener"] == "Fig. 1"
+    assert found["sec-trained-valley"] == ""  # above a paragraph
     assert title_of("../dual/kernel.ipynb", "ridge/heads").startswith("The softmax kernel")
     with pytest.raises(InputError, match="no page"):
         name_of("thm-nowhere")
