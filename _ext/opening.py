@@ -15,6 +15,7 @@ from iclbook.card import SIGNS, anchor, badge
 
 # A chapter's main figure, where it is not the first whose numbers are stored.
 MAIN = {
+    "dual/trained": "fig-trained-panels",
     "ridge/heads": "fig-heads-count",
     "ridge/related": "fig-related",
 }
@@ -130,13 +131,13 @@ def lines(app, page: str, read: float) -> str:
     before, after = neighbours(app.env, page)
 
     def linked(pages: list[str]) -> str:
-        return ", ".join(
+        return " · ".join(  # titles have commas
             f'<a href="{relpath(f"{other}.html", dirname(page))}">'
             f"{app.env.titles[other].astext()}</a>"
             for other in pages
         )
 
-    parts = [verdicts(page), f"{min(LONGEST, max(1, round(read)))} minutes"]
+    parts = [verdicts(page), f"{min(LONGEST, max(1, round(read)))} minutes to read"]
     parts += [f"builds on {linked(before)}"] if before else []
     parts += [f"used in {linked(after)}"] if after else []
     spans = "".join(f"<span>{part}</span>" for part in parts)
