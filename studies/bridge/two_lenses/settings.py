@@ -1,0 +1,3 @@
+"""Settings of the chapter *Two lenses on one layer*."""
+
+EXPERIMENTS = ()
