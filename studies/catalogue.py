@@ -29,6 +29,10 @@ CHAPTERS = (
     "dual/trained",
     "dual/further_tasks",
     "dual/language",
+    "bridge/two_lenses",
+    "bridge/signed",
+    "bridge/failure_signatures",
+    "bridge/real_data",
 )
 
 _SETTINGS = [

@@ -1,0 +1,3 @@
+"""Settings of the chapter *Failure signatures*."""
+
+EXPERIMENTS = ()

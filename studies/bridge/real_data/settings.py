@@ -1,0 +1,3 @@
+"""Settings of the chapter *Real data*."""
+
+EXPERIMENTS = ()

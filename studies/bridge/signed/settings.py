@@ -1,0 +1,3 @@
+"""Settings of the chapter *Do negative samples replace heads?*."""
+
+EXPERIMENTS = ()
