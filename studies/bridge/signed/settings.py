@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table, loose
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 
 # How a head subtracts: from which tokens, at which beta, and whether beta learns.
 KINDS = ("none", "lowest", "all", "learned", "learned from 1")
@@ -44,15 +44,14 @@ class Trained(Settings):
     m: int = 10
     tau: float = 0.01
     r: int = 5
-    sizes: tuple[tuple[int, tuple[int, ...]], ...] = (
-        (100, (1, 2, 4, 8, 16, 30, 64)),
-        (50, (1, 2)),
+    sizes: tuple[tuple[int, tuple[int, ...]], ...] = chooses(
+        ((100, (1, 2, 4, 8, 16, 30, 64)), (50, (1, 2)))
     )
-    kinds: tuple[str, ...] = KINDS
-    tokens: tuple[str, ...] = ("gaussian", "unit")
+    kinds: tuple[str, ...] = chooses(KINDS)
+    tokens: tuple[str, ...] = chooses(("gaussian", "unit"))
     rate: float = 1e-2
-    half_life: float = 300.0
-    steps: int = 3_000
+    half_life: float = 200.0
+    steps: int = 2_000
 
     @property
     def many(self) -> tuple[int, tuple[int, ...]]:
@@ -60,11 +59,11 @@ class Trained(Settings):
         return max(self.sizes, key=lambda size: len(size[1]))
 
     def points(self) -> list[dict]:
-        names = ("tokens", "K", "kind", "H", "seed")
-        grids = (
-            product(self.tokens, (K,), self.kinds, heads, self.seeds) for K, heads in self.sizes
-        )
-        return [dict(zip(names, point)) for grid in grids for point in grid]
+        return [
+            {"tokens": tokens, "K": K, "kind": kind, "H": H, "seed": seed}
+            for kind, tokens, (K, heads) in product(self.kinds, self.tokens, self.sizes)
+            for H, seed in product(heads, self.seeds)
+        ]
 
 
 FLOORS = {
