@@ -65,8 +65,9 @@ def start(settings, point) -> tuple:
     beta = 0.0 if kind == "learned" else 1.0
     dictionary = exact.to(torch.float32)
     model = SignedAttention(dictionary, point["H"], generator=generator, r=r, beta=beta)
-    learns = [model.Q, model.w] + ([model.beta] if kind.startswith("learned") else [])
-    optimizer = torch.optim.Adam(learns, lr=s.rate, fused=True)
+    learns = [model.Q] + ([model.beta] if kind.startswith("learned") else [])
+    groups = [{"params": learns}, {"params": [model.w], "lr": s.faster_w * s.rate}]
+    optimizer = torch.optim.Adam(groups, lr=s.rate, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5 ** (1 / s.half_life))
     optimizer.register_step_post_hook(lambda *_: schedule.step())
     return exact, model, optimizer

@@ -35,8 +35,8 @@ class Trained(Settings):
 
     sizes: (K, head counts). The r lowest-scored tokens are the negatives of kind "lowest", with
     beta = 1; all N those of the others: "all" keeps beta = 1, "learned" starts at 0, "learned
-    from 1" at 1, one beta a head. The stop rule: Adam's rate starts at `rate`, halves every
-    `half_life` steps, and training ends after `steps`.
+    from 1" at 1, one beta a head. The stop rule: Adam's rate starts at `rate`, for w at
+    `faster_w` times that, halves every `half_life` steps, and training ends after `steps`.
     """
 
     N: int = 15
@@ -49,9 +49,10 @@ class Trained(Settings):
     )
     kinds: tuple[str, ...] = chooses(KINDS)
     tokens: tuple[str, ...] = chooses(("gaussian", "unit"))
-    rate: float = 1e-2
-    half_life: float = 200.0
-    steps: int = 2_000
+    rate: float = 3e-2
+    faster_w: float = 10.0
+    half_life: float = 120.0
+    steps: int = 1_200
 
     @property
     def many(self) -> tuple[int, tuple[int, ...]]:
