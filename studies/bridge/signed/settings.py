@@ -6,7 +6,7 @@ from itertools import product
 from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 
 # How a head subtracts: from which tokens, at which beta, and whether beta learns.
-KINDS = ("none", "lowest", "all", "learned", "learned from 1")
+KINDS = ("none", "all", "learned", "lowest", "learned from 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,8 @@ def plain_heads(result, tokens: str, kind: str) -> pd.DataFrame:
         if losses.isna().any() or not losses.is_monotonic_decreasing:
             continue
         x, y = -np.log(losses.to_numpy()), np.log(losses.index.to_numpy(dtype=float))
-        each = wanted.loc[seed]
-        found.loc[seed] = np.exp(np.interp(-np.log(each), x, y)).where(each.notna())
+        each = -np.log(wanted.loc[seed].to_numpy())  # NaN stays NaN
+        found.loc[seed] = np.exp(np.interp(each, x, y))
     return found
 
 
