@@ -34,16 +34,19 @@ def by_heads(result, tokens: str, kind: str) -> pd.DataFrame:
 def plain_heads(result, tokens: str, kind: str) -> pd.DataFrame:
     """How many plain heads end where H heads of a kind do, index seed, a column an H.
 
-    On straight lines between plain head counts, log-log; a loss above that of the fewest, or
-    below that of the most, counts as theirs. NaN where a seed's plain losses are not known or
-    do not fall with H.
+    On straight lines between plain head counts, log-log, up to the count that ends lowest; a
+    loss above that of the fewest, or below that of the lowest, counts as theirs. NaN where a
+    seed's plain losses are not known, or do not fall with H up to more than `FEW`.
     """
     plain, wanted = by_heads(result, tokens, "none"), by_heads(result, tokens, kind)
     found = wanted * math.nan
     for seed, losses in plain.iterrows():
-        if losses.isna().any() or not losses.is_monotonic_decreasing:
+        if losses.isna().any():
             continue
-        x, y = -np.log(losses.to_numpy()), np.log(losses.index.to_numpy(dtype=float))
+        falling = losses.loc[: losses.idxmin()]
+        if falling.index[-1] <= FEW or not falling.is_monotonic_decreasing:
+            continue
+        x, y = -np.log(falling.to_numpy()), np.log(falling.index.to_numpy(dtype=float))
         each = -np.log(wanted.loc[seed].to_numpy())  # NaN stays NaN
         found.loc[seed] = np.exp(np.interp(each, x, y))
     return found

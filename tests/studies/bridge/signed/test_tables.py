@@ -42,7 +42,7 @@ def test_plain_heads_read_the_plain_curve(gain):
     made = result(runs(power(gain)))
     found = tables.plain_heads(made, "unit", "all")
     np.testing.assert_allclose(found[[1, 2, 4, 8]], gain * np.array([[1, 2, 4, 8]] * 2))
-    np.testing.assert_allclose(found[16], 16)  # nothing is read beyond the last plain head count
+    np.testing.assert_allclose(found[16], 16)  # nothing is read beyond the most plain heads
     np.testing.assert_allclose(tables.factors(made, "unit", "all"), gain)
 
 
