@@ -9,7 +9,9 @@ from studies.ridge.unseen.settings import OneLayer
 
 @dataclass(frozen=True, kw_only=True)
 class Shifts(OneLayer):
-    """Figure 2a's model, unit-norm tokens, in worlds for which it was not trained.
+    """A model of Figure 2a's size, unit-norm tokens, in worlds for which it was not trained.
+
+    The rate is five times Figure 2a's and the run a fifth as long.
 
     noises: variance of added label noise, in units of m; angles: of the template from the span,
     in degrees; missing: basis functions of the world that the model lacks; scales: factor on
@@ -18,6 +20,8 @@ class Shifts(OneLayer):
     steps and at the end.
     """
 
+    rate: float = 5e-4
+    steps: int = 4_000
     early: int = 10
     noises: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     angles: tuple[float, ...] = (5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
