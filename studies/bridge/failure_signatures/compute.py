@@ -35,7 +35,6 @@ from studies.bridge.failure_signatures.worlds import (
     tilted,
     trained_world,
 )
-from studies.ridge.unseen.compute import start
 
 CHUNK = 5  # prompts whose attention is held in memory at once
 RINGS = 0.95  # an alarm rings above this quantile of its value in training
@@ -94,7 +93,9 @@ def prompt_theory(
     own = torch.arange(N)[None]
     if shift == "permuted":
         return errors_of(world, A, own)
-    tables = torch.stack([repeated_table(looked, n, int(size)) for n in range(N)])
+    attention = looked.attention()  # (N, H, K)
+    tables = [repeated_table(attention, looked.w, n, int(size)) for n in range(N)]
+    tables = torch.stack(tables)  # (N, N, K)
     return errors_of(world, tables, own)
 
 
@@ -175,16 +176,17 @@ def in_float64(model: MultiHeadAttention, exact: Dictionary) -> MultiHeadAttenti
 
 @torch.no_grad()
 def shifts(settings, point) -> dict[str, pd.DataFrame]:
-    """Train Figure 2a's model; price it in every world and on every prompt, by closed form and
+    """Train one model; price it in every world and on every prompt, by closed form and
     by sampling. Errors are against the truth, mean over the tokens that no prompt shows."""
     s, seed = settings, point["seed"]
-    exact, model = start(s, "unit", torch.Generator().manual_seed(seed))
+    exact = small_dictionary(s, s.N, seed)
+    model = small_model(s, exact, 2, seed)
     extra = torch.randn(
         max(s.missing), s.K, generator=generator_of(seed, 500), dtype=torch.float64
     )
     A, at = PopulationLoss.of(exact).target, slice(2 * s.N, None)
     loss, rows = PopulationLoss.of(exact, model.w.dtype), []
-    optimizer = make_optimizer(model, "adam", s.rate)
+    optimizer = make_optimizer(model, "adam", s.rate, half_life=s.half_life)
     for step, _ in train(model, loss, optimizer, s.steps, at=(s.early, s.steps)):
         looked = in_float64(model, exact)
         found = of_labels(s, exact, extra, A, looked(), at, seed)

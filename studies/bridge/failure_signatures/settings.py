@@ -4,34 +4,6 @@ from dataclasses import dataclass
 from itertools import product
 
 from iclbook.experiment import Experiment, Measure, Settings, Table
-from studies.ridge.unseen.settings import OneLayer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shifts(OneLayer):
-    """A model of Figure 2a's size, unit-norm tokens, in worlds for which it was not trained.
-
-    The rate is five times Figure 2a's and the run a fifth as long.
-
-    noises: variance of added label noise, in units of m; angles: of the template from the span,
-    in degrees; missing: basis functions of the world that the model lacks; scales: factor on
-    every task; dropped, replaced: shown tokens; repeated: times that one token is shown.
-    `draws` random prompts for each size, `tasks` sampled tasks. It is looked at after `early`
-    steps and at the end.
-    """
-
-    rate: float = 5e-4
-    steps: int = 4_000
-    early: int = 10
-    noises: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-    angles: tuple[float, ...] = (5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
-    missing: tuple[int, ...] = (1, 2, 5, 10, 20, 40)
-    scales: tuple[float, ...] = (0.1, 0.3, 3.0, 10.0)
-    dropped: tuple[int, ...] = (1, 2, 5, 10, 15, 20, 25)
-    replaced: tuple[int, ...] = (1, 2, 5, 10, 15, 20, 25, 30)
-    repeated: tuple[int, ...] = (2, 4, 16, 64)
-    draws: int = 20
-    tasks: int = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +19,37 @@ class Small(Settings):
     half_life: float = 400.0
     steps: int = 2_000
     early: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifts(Small):
+    """A model of about half Figure 2a's size, with its N / m, in worlds for which it was not
+    trained.
+
+    noises: variance of added label noise, in units of m; angles: of the template from the span,
+    in degrees; missing: basis functions of the world that the model lacks; scales: factor on
+    every task; dropped, replaced: shown tokens; repeated: times that one token is shown.
+    `draws` random prompts for each size, `tasks` sampled tasks. It is looked at after `early`
+    steps and at the end.
+    """
+
+    N: int = 18
+    K: int = 120
+    d: int = 60
+    m: int = 12
+    H: int = 40
+    rate: float = 0.003
+    half_life: float = 800.0
+    steps: int = 3_000
+    noises: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    angles: tuple[float, ...] = (5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
+    missing: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
+    scales: tuple[float, ...] = (0.1, 0.3, 3.0, 10.0)
+    dropped: tuple[int, ...] = (1, 2, 4, 6, 9, 12, 15)
+    replaced: tuple[int, ...] = (1, 2, 4, 6, 9, 12, 15, 18)
+    repeated: tuple[int, ...] = (2, 4, 16)
+    draws: int = 20
+    tasks: int = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +153,8 @@ EXPERIMENTS = (
             d=20,
             m=6,
             H=18,
-            rate=5e-3,
             steps=600,
+            half_life=200.0,
             angles=(10.0, 45.0, 90.0),
             missing=(1, 3, 6),
             dropped=(1, 3, 6),

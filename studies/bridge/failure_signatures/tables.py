@@ -9,7 +9,7 @@ TRAINED = 1.05  # a trained model's error is at most this many times the best
 SAMPLED = 0.2  # relative distance from its form within which an unshifted error is sampled
 NONE = {"scale": 1.0, "repeated": 1.0, "permuted": 1.0}  # the size that is no shift, else 0
 HALF = 45.0  # degrees: half of the power lies in the span
-MANY = 10  # missing functions from which their mean is a good guess
+MANY = 8  # missing functions from which their mean is a good guess
 
 
 def at_end(result, table: str = "errors") -> pd.DataFrame:
@@ -109,8 +109,8 @@ def out_of_span(results, threshold) -> Outcome:
 
 
 def few_basis_functions(results, threshold) -> Outcome:
-    """Largest relative distance of the sampled error from the rule of thumb, over seeds and ten
-    or more missing functions."""
+    """Largest relative distance of the sampled error from the rule of thumb, over seeds and
+    eight or more missing functions."""
     result = results["stress/shifts"]
     off = (of_shift(result, "missing")["sampled"] / rule_of_thumb(result) - 1).abs()
     many = off[off.index.get_level_values("size") >= MANY]

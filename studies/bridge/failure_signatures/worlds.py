@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from iclbook.errors import require, require_nonnegative, require_shape
-from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.prompt import Dictionary, sample_tasks
 
 
@@ -125,14 +124,14 @@ def replaced_error(world: World, table: Tensor, spare: Tensor, changed: int) -> 
     return quadratic(table, mean, cross, world.power)
 
 
-def repeated_table(model: MultiHeadAttention, place: int, times: int) -> Tensor:
+def repeated_table(attention: Tensor, w: Tensor, place: int, times: int) -> Tensor:
     """The model's table when one token of its prompt is shown several times: its exponential
-    counts so often in every softmax, (N, K)."""
-    attention = model.attention()  # (N, H, K)
+    counts so often in every softmax, (N, K). attention: (N, H, K); w: (H, K)."""
+    require_shape("w", w, tuple(attention.shape[1:]))
     count = torch.ones(len(attention), 1, 1, dtype=attention.dtype)
     count[place] = times
     attention = count * attention
-    return (attention / attention.sum(dim=0) * model.w).sum(dim=1)
+    return (attention / attention.sum(dim=0) * w).sum(dim=1)
 
 
 def draw(
