@@ -1,5 +1,7 @@
 """Prices of heads against the loss itself and against drawn choices; signs that are held."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -56,7 +58,7 @@ def test_the_price_of_a_head_is_the_error_that_it_adds(exact, model):
 @pytest.mark.parametrize("count", [1, 4, H])
 def test_the_price_of_random_heads_is_the_mean_over_choices(exact, model, count):
     parts, S = contributions(model), label_covariance(exact)
-    chosen = torch.combinations(torch.arange(H), count)  # every choice
+    chosen = torch.tensor(list(combinations(range(H), count)))  # every choice
     each = price(parts[chosen].sum(dim=1), S)  # (choices, K)
     torch.testing.assert_close(each.mean(dim=0), random_sum_price(parts, S, count))
 
