@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from iclbook.experiment import Experiment, Measure, Settings, Table
+from iclbook.experiment import Experiment, Measure, Settings, Table, chooses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,13 @@ class Training(Small):
     """
 
     N: int = 12
-    noise: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0)
-    beta: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-    start: tuple[float, ...] = (0.1, 1.0, 10.0)
-    correlation: tuple[float, ...] = (0.5, 0.9, 0.99)
-    gamma: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    steps: int = 1_000
+    half_life: float = 250.0
+    gamma: tuple[float, ...] = chooses((0.3, 1.0, 3.0, 10.0))
+    noise: tuple[float, ...] = chooses((0.001, 0.01, 0.1, 1.0, 10.0))
+    beta: tuple[float, ...] = chooses((0.1, 1.0, 3.0, 10.0, 30.0))
+    start: tuple[float, ...] = chooses((1.0, 10.0))
+    correlation: tuple[float, ...] = chooses((0.9, 0.99))
 
     def points(self) -> list[dict]:
         return [
@@ -102,7 +104,7 @@ class Interventions(Small):
 
 SHIFTS = ("noise", "angle", "missing", "scale", "dropped", "replaced", "repeated", "permuted")
 LABELS = SHIFTS[:4]  # shifts of the labels; the others change the prompt
-VARIANTS = ("noise", "beta", "start", "correlation", "gamma")
+VARIANTS = ("gamma", "noise", "beta", "start", "correlation")
 SIGNS = ("free", "random", "positive")
 AT = ("seed", "step")
 # Trained in float32: other processors end a little elsewhere.
