@@ -1,0 +1,197 @@
+"""Measures and checks of the chapter *Failure signatures*."""
+
+import pandas as pd
+
+from iclbook.claim import Outcome, at_least, at_most
+
+SIZE = 3  # how many times predicting zero may lie from m, its mean over dictionaries
+TRAINED = 1.05  # a trained model's error is at most this many times the best
+SAMPLED = 0.2  # relative distance from its form within which an unshifted error is sampled
+NONE = {"scale": 1.0, "repeated": 1.0, "permuted": 1.0}  # the size that is no shift, else 0
+HALF = 45.0  # degrees: half of the power lies in the span
+MANY = 8  # missing functions from which their mean is a good guess
+
+
+def at_end(result, table: str = "errors") -> pd.DataFrame:
+    """The rows at the end of training."""
+    rows = result[table]
+    return rows[rows["step"] == result.settings.steps].drop(columns="step")
+
+
+def of_shift(result, shift: str) -> pd.DataFrame:
+    """One row a (size, seed) of one shift at the end of training, in rising size."""
+    rows = at_end(result)
+    rows = rows[rows["shift"] == shift].drop(columns="shift")
+    return rows.set_index(["size", "seed"]).sort_index()
+
+
+def unshifted(result, shift: str) -> pd.DataFrame:
+    """Its rows without a shift, by seed."""
+    return of_shift(result, shift).loc[NONE.get(shift, 0.0)]
+
+
+def like_the_dictionary(zero: pd.Series, m: int) -> bool:
+    """Whether predicting zero costs, up to `SIZE`, its mean m."""
+    return bool((zero / m).between(1 / SIZE, SIZE).all())
+
+
+def sound(result, shift: str) -> bool:
+    """Whether the model is trained, its sampled error that of the closed form before any shift,
+    and predicting zero costs what it must."""
+    base, rows = unshifted(result, shift), of_shift(result, shift)
+    return bool(
+        (base["model"] <= TRAINED * base["best"]).all()
+        and ((base["sampled"] / base["theory"] - 1).abs() <= SAMPLED).all()
+        and like_the_dictionary(base["zero"], result.settings.m)
+        and (rows["model"] >= rows["best"] * (1 - 1e-6)).all()
+    )
+
+
+def judged(result, shift: str, found: Outcome) -> Outcome:
+    """The outcome, "not reproduced" where the rows are not `sound`."""
+    return found if sound(result, shift) else Outcome("not reproduced", found.measured)
+
+
+def weight_square(result) -> pd.Series:
+    """Mean of |A_k|^2 over the tokens that no prompt shows, by seed: the slope of the error in
+    the variance of added label noise."""
+    theory, largest = of_shift(result, "noise")["theory"], max(result.settings.noises)
+    return (theory.loc[largest] - theory.loc[0.0]) / (largest * result.settings.m)
+
+
+def rule_of_thumb(result) -> pd.Series:
+    """The error with q basis functions missing, by (q, seed): each adds 1 + (1 + tau) |A_k|^2,
+    the mean over what the function may be."""
+    rows = of_shift(result, "missing")
+    slope = 1 + (1 + result.settings.tau) * weight_square(result)
+    q, seed = (rows.index.get_level_values(name) for name in ("size", "seed"))
+    base = rows["theory"].loc[0.0]
+    return pd.Series(base.loc[seed].to_numpy() + q * slope.loc[seed].to_numpy(), rows.index)
+
+
+def of_zero(result, shift: str, size: float) -> pd.Series:
+    """The sampled error over that of predicting zero, by seed."""
+    rows = of_shift(result, shift).loc[size]
+    return rows["sampled"] / rows["zero"]
+
+
+def doubling(result, shift: str) -> pd.Series:
+    """The smallest size, by seed, at which the expected error is at least twice that without
+    a shift."""
+    model = of_shift(result, shift)["model"].unstack("seed")
+    return (model >= 2 * model.iloc[0]).idxmax()
+
+
+def alarm_at_doubling(result, shift: str, alarm: str = "misfit_rings") -> pd.Series:
+    """The share of prompts for which an alarm rings at the `doubling` size, by seed."""
+    rows = result["alarms"].set_index(["shift", "size", "seed"])[alarm]
+    at = doubling(result, shift)
+    return pd.Series({seed: rows[shift, size, seed] for seed, size in at.items()})
+
+
+def label_noise(results, threshold) -> Outcome:
+    """Largest relative distance of the sampled error from the line, over sizes and seeds; it
+    must rise with the noise."""
+    result = results["stress/shifts"]
+    rows = of_shift(result, "noise")
+    off = (rows["sampled"] / rows["theory"] - 1).abs().max(skipna=False)
+    found = judged(result, "noise", at_most(off, threshold))
+    rises = (rows["sampled"].unstack("seed").diff().iloc[2:] > 0).all(axis=None)
+    return found if rises else Outcome("not reproduced", found.measured)
+
+
+def out_of_span(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the sampled error to that of predicting zero, at 45
+    degrees."""
+    result = results["stress/shifts"]
+    found = at_least(of_zero(result, "angle", HALF).min(skipna=False), threshold)
+    return judged(result, "angle", found)
+
+
+def few_basis_functions(results, threshold) -> Outcome:
+    """Largest relative distance of the sampled error from the rule of thumb, over seeds and
+    eight or more missing functions."""
+    result = results["stress/shifts"]
+    off = (of_shift(result, "missing")["sampled"] / rule_of_thumb(result) - 1).abs()
+    many = off[off.index.get_level_values("size") >= MANY]
+    return judged(result, "missing", at_most(many.max(skipna=False), threshold))
+
+
+def ood_tokens(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the sampled error to that of predicting zero, half of the
+    shown tokens replaced; as many are shown as before, so the best error hardly moves."""
+    result = results["stress/shifts"]
+    half = float(result.settings.N // 2)
+    found = at_least(of_zero(result, "replaced", half).min(skipna=False), threshold)
+    best = of_shift(result, "replaced")["best"]
+    same = (best.loc[half] / best.loc[0.0]).between(0.5, 2).all()
+    return judged(result, "replaced", found if same else Outcome("not reproduced", found[1]))
+
+
+ALARMED = ("noise", "angle", "missing")
+
+
+def misfit_rings(results, threshold) -> Outcome:
+    """Smallest share of prompts, over seeds and shifts, that the misfit marks at the size where
+    the error has doubled."""
+    result = results["stress/shifts"]
+    shares = pd.concat([alarm_at_doubling(result, shift) for shift in ALARMED])
+    found = at_least(shares.min(skipna=False), threshold)
+    alarms = result["alarms"]
+    usual = alarms[alarms["shift"].isin(ALARMED) & (alarms["size"] == 0)]["misfit_rings"]
+    checked = (alarms["energy_sampled"] / alarms["energy"] - 1).abs() <= SAMPLED
+    whole = all(sound(result, shift) for shift in ALARMED) and checked.all()
+    whole &= bool(usual.between(0.02, 0.1).all() and (shares <= 1).all())
+    return found if whole else Outcome("not reproduced", found.measured)
+
+
+def by_length(result) -> pd.DataFrame:
+    """The model's error at the end: rows (shown, seed), columns N, the trained length."""
+    return at_end(result).pivot(index=["shown", "seed"], columns="N", values="model")
+
+
+def over_own(result) -> pd.DataFrame:
+    """Each error over that of the model trained at the shown length; the own one, which is 1,
+    left out."""
+    errors = by_length(result)
+    own = pd.Series({(n, seed): errors.loc[(n, seed), n] for n, seed in errors.index})
+    shown = errors.index.get_level_values("shown").to_numpy()
+    return errors.div(own, axis=0).where(errors.columns.to_numpy() != shown[:, None])
+
+
+def prompt_length(results, threshold) -> Outcome:
+    """Smallest ratio, over seeds and pairs of two lengths, of the error of a model trained at
+    one and shown the other to that of the model trained at the other."""
+    result = results["stress/lengths"]
+    rows, excess = at_end(result), at_end(result, "curves")["excess_loss"]
+    ratios = over_own(result).melt()["value"].dropna()
+    found = at_least(ratios.min(skipna=False), threshold)
+    pairs = len(result.settings.N) * (len(result.settings.N) - 1) * len(result.settings.seeds)
+    whole = (
+        len(ratios) == pairs
+        and excess.between(0, 0.05).all()
+        and like_the_dictionary(rows["zero"], result.settings.m)
+        and (rows["model"] >= rows["best"] * (1 - 1e-6)).all()
+    )
+    return found if whole else Outcome("not reproduced", found.measured)
+
+
+def heads_do_not_match(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the error with half of the heads swapped to the best; with
+    all swapped the error is that of a trained model, with all removed that of zero."""
+    result = results["stress/interventions"]
+    rows, H = at_end(result, "several").set_index(["count", "seed"]), result.settings.H
+    ratio = rows["swapped"] / rows["best"]
+    found = at_least(ratio.loc[H // 2].min(skipna=False), threshold)
+    signs = at_end(result, "signs").pivot(index="seed", columns="signs")
+    excess, bound = signs["excess_loss"], signs["bound"]
+    whole = (
+        ratio.loc[H].between(1 - 1e-6, TRAINED).all()
+        and ((rows["removed"] / rows["zero"] - 1).loc[H].abs() <= 1e-6).all()
+        and like_the_dictionary(rows["zero"], result.settings.m)
+        and (excess["free"] < excess["positive"]).all()
+        and (bound["free"] == 0).all()
+        and (excess["positive"] >= bound["positive"] * (1 - 1e-3)).all()
+        and (at_end(result, "heads")["flipped"] > 0).all()
+    )
+    return found if whole else Outcome("not reproduced", found.measured)
