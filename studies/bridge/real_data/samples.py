@@ -61,7 +61,8 @@ class Split:
     """A data set cut into the dictionary's samples and the rest.
 
     inputs, rest_inputs: (K, p), (R, p), centred and scaled by the rest. x, rest_x: (K, d),
-    (R, d), their first principal components, with mean square norm 1 on the rest. labels,
+    (R, d), their first principal components, or themselves where p <= d, with mean square
+    norm 1 on the rest. labels,
     rest_labels: (K,), (R,), mean 0 and variance 1 on the rest; level: the label that a sign
     is read against. members, others: the rows of the data set that they are.
     """
@@ -91,8 +92,9 @@ def split_data(name: str, K: int, d: int, seed: int) -> Split:
     rest = inputs[others]
     spread = rest.std() if name in COMMON_UNIT else rest.std(axis=0)
     inputs = (inputs - rest.mean(axis=0)) / spread  # (n, p)
-    pca = PCA(min(d, inputs.shape[1]), svd_solver="full").fit(inputs[others])
-    x = pca.transform(inputs)  # (n, d)
+    x = inputs
+    if inputs.shape[1] > d:
+        x = PCA(d, svd_solver="full").fit(inputs[others]).transform(inputs)  # (n, d)
     x = x / np.sqrt((x[others] ** 2).sum(axis=1).mean())
     mean, scale = labels[others].mean(), labels[others].std()
     y = (labels - mean) / scale  # (n,)
