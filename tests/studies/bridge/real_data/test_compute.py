@@ -4,18 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.model_selection import GridSearchCV, LeaveOneOut, cross_val_predict
 
 from iclbook.catalogue import find
 from iclbook.ridge.prompt import sample_labels, sample_tasks
 from studies.bridge.real_data.compute import (
     energy_of,
     left_over,
+    nearest,
     plane,
     prompts,
     scores,
     standard,
+    tuned_kernel_ridge,
 )
 from studies.bridge.real_data.samples import dictionary_of, functions_of, split_data
 
@@ -120,6 +123,24 @@ def test_standard_learners_learn_only_where_labels_say_something(monkeypatch):
     monkeypatch.setattr("studies.bridge.real_data.compute.split_data", shuffled)
     rows = standard(settings, {"data": "wine", "seed": 0})["learners"].set_index("learner")
     assert (rows["error"].drop("zero") > 0.7 * rows["error"]["zero"]).all()  # nothing to learn
+
+
+def test_kernel_ridge_is_tuned_as_a_grid_search_would():
+    split = split_data("moons", 32, 10, 0)
+    x, y, gamma = split.x[:12], split.labels[:12], 0.7
+    found = tuned_kernel_ridge(x, y, gamma)
+    grid = {"gamma": [0.25 * gamma, gamma, 4 * gamma, 16 * gamma]}
+    grid["alpha"] = np.logspace(-3, 1, 9)
+    search = GridSearchCV(
+        KernelRidge(kernel="rbf"), grid, scoring="neg_mean_squared_error", cv=LeaveOneOut()
+    ).fit(x, y)
+    assert search.best_params_ == {"gamma": found.gamma, "alpha": found.alpha}
+    np.testing.assert_allclose(search.predict(split.x), found.predict(split.x))
+
+
+def test_the_nearest_guess_has_the_least_square():
+    y = np.array([1.0, -1.0, 0.5])
+    assert nearest([y + 1, y - 0.2, y + 0.3], y) == 1
 
 
 def test_the_map_holds_every_token(found):
