@@ -34,7 +34,7 @@ def text_of(name: str) -> str:
 
 CHAPTERS = sorted(
     path.relative_to(BOOK / "chapters").with_suffix("").as_posix()
-    for part in ("ridge", "dual")
+    for part in ("ridge", "dual", "bridge")
     for path in (BOOK / "chapters" / part).glob("*.ipynb")
     if "exercise-start" in path.read_text(encoding="utf-8")
 )

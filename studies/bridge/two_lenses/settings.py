@@ -42,8 +42,8 @@ class RelatedTokens(Settings):
     H: int = 24
     tau: float = 0.05
     rate: float = 1e-2
-    half_life: int = 500
-    steps: int = 4_000
+    half_life: int = 1_000
+    steps: int = 8_000
     relations: tuple[str, ...] = ("independent", "linear", "cosine")
     betas: tuple[float, ...] = (1.0, 0.1)
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from iclbook.claim import Outcome, at_least, at_most
 
+TRAINED = 1e-3  # the largest excess loss of a trained layer, of at most about 10 at the start
 FALLEN = 1e-3  # the largest share of its first excess loss that training leaves
 WHOLE = 0.99  # the least share of a trained table that is a polynomial of the Gram matrix
 COPIED = 0.05  # the largest error of the part that copies shown labels
@@ -27,7 +28,8 @@ def sound(result) -> bool:
         ["contribution", "softmax"]
     ]
     return bool(
-        (last["excess_loss"] <= FALLEN * first.sort_index()).all()
+        (last["excess_loss"] <= TRAINED).all()
+        and (last["excess_loss"] <= FALLEN * first.sort_index()).all()
         and last["share"].between(WHOLE, 1 + SLACK).all()
         and last["negative"].between(0.05, 0.95).all()
         and (last["gross"] >= 1 - SLACK).all()
