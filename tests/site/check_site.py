@@ -24,6 +24,7 @@ ONCE = ("tex", "ids", "outputs", "tables", "images")
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 TYPESET = "async () => { await window.MathJax?.startup?.promise }"
 FIGURES = ".bd-article figure img:not(.hand-still)"
+PATIENCE = 180_000  # ms for a page on a machine that others use too
 SETTLED = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 150))"
 # WCAG 2.1, levels A and AA, as axe-core reads them; each page in both themes, wide and narrow.
 THEMES = {"light": EQUATIONS_AT, "dark": WIDTHS[-1]}
@@ -56,6 +57,7 @@ def open_page(browser, home: str):
     """A page that notes what goes wrong in `faults`: requests to other hosts, failed ones, and
     errors in the console."""
     page, faults = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT}), []
+    page.set_default_timeout(PATIENCE)
 
     def request(asked):
         if not asked.url.startswith((home, "data:", "blob:")):
