@@ -121,11 +121,15 @@ def free_strength_reaches_all(results, threshold) -> Outcome:
 
 
 def zero_sum_floor_holds(results, threshold) -> Outcome:
-    """Least final loss of runs with beta = 1 over the floor of columns that sum to zero."""
+    """Least final loss of runs with beta = 1, all of which must have fallen, over the floor of
+    columns that sum to zero."""
     result, half = results["bridge/signed-trained"], results["bridge/signed-floors-half"]
     table = half["floors"][np.isclose(half["floors"]["tau"], result.settings.tau)]
     runs = ends(result).query("kind in ('all', 'lowest')")
     runs = runs.merge(table[["K", "seed", "centred"]], on=["K", "seed"], how="left")
+    starts = result["curves"].query("step == 0").set_index(RUN)["excess_loss"]
+    began = starts.reindex(pd.MultiIndex.from_frame(runs[RUN])).to_numpy()
     wanted = sum(p["kind"] in ("all", "lowest") for p in result.settings.points())
+    whole = len(runs) == wanted and (runs["excess_loss"] < began).all()
     ratio = (runs["excess_loss"] / runs["centred"]).min(skipna=False)
-    return at_least(ratio if len(runs) == wanted else math.nan, threshold)
+    return at_least(ratio if whole else math.nan, threshold)
