@@ -39,6 +39,8 @@ def test_a_split_shares_no_sample_and_takes_its_scales_from_the_rest(name):
     # The label that a sign is read against is the raw label 0.
     back = labels[split.others].std() * split.labels + labels[split.others].mean()
     np.testing.assert_allclose(back, labels[split.members], atol=1e-9)
+    rest = labels[split.others]
+    assert np.isclose(rest.std() * split.level + rest.mean(), 0)
     if name != "diabetes":
         assert (np.sign(split.labels - split.level) == labels[split.members]).all()
 
