@@ -33,7 +33,7 @@ def test_measures_are_what_they_are_called():
     assert median_head(result)[3] == pytest.approx(heads.median())
     assert chance(result.settings, 20) == pytest.approx(20 / (30 * 170))
     related = stored("bridge/related-tokens-change-no-head")[RELATED]
-    some = related["heads"].query("seed == 1 and step == 4_000 and beta == 0.1")
+    some = related["heads"].query("seed == 1 and step == 8_000 and beta == 0.1")
     shares = some.groupby("relation")["contribution"].median()
     found = over_independent(related).loc[(0.1, 1), "linear"]
     assert found == pytest.approx(shares["linear"] / shares["independent"])
