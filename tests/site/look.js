@@ -130,7 +130,7 @@ window.look = (() => {
   }
 
   async function axeFinds(where, how) {
-    const { violations } = await axe.run(where, { ...how, resultTypes: ["violations"] });
+    const { violations } = await axe.run(where, { ...how, preload: false, resultTypes: ["violations"] });
     const words = ({ any, all, none }) => [...any, ...all, ...none][0]?.message ?? "";
     return violations.flatMap(({ id, nodes }) => nodes.map((node) => [id, String(node.target), words(node)]));
   }
