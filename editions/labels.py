@@ -37,8 +37,9 @@ def pages() -> dict[str, str]:
 
 
 def chapters() -> list[str]:
-    """The numbered pages, such as ridge/heads."""
-    return [page for page, number in pages().items() if number]
+    """The numbered pages that are notebooks, such as ridge/heads."""
+    numbered = [page for page, number in pages().items() if number]
+    return [page for page in numbered if (BOOK / "chapters" / f"{page}.ipynb").is_file()]
 
 
 def notebook(chapter: str) -> nbformat.NotebookNode:
