@@ -1,5 +1,5 @@
 // How Sphinx's search weighs what it finds: a heading with every word of the query first, numbers too, which Sphinx itself leaves
-// out; then chapters before other pages; functions of the package last.
+// out; then chapters before other pages, those that introduce a term before those that build on it; functions of the package last.
 const wordsOf = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 const queried = wordsOf(new URLSearchParams(location.search).get("q") ?? "");
 
@@ -7,8 +7,8 @@ var Scorer = {
   score: ([docname, title, anchor, descr, score]) => {
     const heading = wordsOf(title.split(" > ").pop().replace(/^[\d.]+\s/, ""));
     const named = queried.every((word) => heading.includes(word));
-    const chapter = /^chapters\/(ridge|dual|bridge)\//.test(docname);
-    return score + (named ? 15 : 0) + (chapter ? 20 : 0);
+    const part = docname.match(/^chapters\/(ridge|dual|bridge)\//)?.[1];
+    return score + (named ? 15 : 0) + ({ ridge: 20, dual: 20, bridge: 14 }[part] ?? 0);
   },
   objNameMatch: 11,
   objPartialMatch: 6,

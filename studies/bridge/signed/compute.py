@@ -40,19 +40,20 @@ def trained(settings, point) -> dict[str, pd.DataFrame]:
     """Train one head count of one kind; see `Trained` for the stop rule."""
     s = settings
     exact, model, optimizer = start(s, point)
-    loss, population = PopulationLoss.of(exact, torch.float32), PopulationLoss.of(exact)
+    loss = PopulationLoss.of(exact)
     rows = []
     for step, table in train_signed(model, loss, optimizer, s.steps, at=log_steps(s.steps)):
         with torch.no_grad():
             largest = model.scores().softmax(dim=0).amax(dim=0).mean().item()
             betas = [f(model.beta).item() for f in (torch.min, torch.mean, torch.max)]
-        rows.append((step, population(table.double())[0].item(), largest, *betas))
+        rows.append((step, loss(table)[0].item(), largest, *betas))
     columns = ["step", "excess_loss", "largest", "beta_low", "beta_mean", "beta_high"]
     return {"curves": pd.DataFrame(rows, columns=columns)}
 
 
 def start(settings, point) -> tuple:
-    """(dictionary in float64, model in float32, optimiser) of a point.
+    """(dictionary, model, optimiser) of a point, all in float64: in float32 another processor's
+    last bits differ by 0.6 % in the loss after 32 steps with Gaussian tokens.
 
     One seed has one dictionary and, for a number of heads, one Q at the start, whatever the
     kind; both readings of the tokens share their directions.
@@ -63,8 +64,7 @@ def start(settings, point) -> tuple:
     exact = sample_dictionary(*size, generator=generator, tokens=point["tokens"])
     r = {"none": 0, "lowest": s.r}.get(kind, s.N)
     beta = 0.0 if kind == "learned" else 1.0
-    dictionary = exact.to(torch.float32)
-    model = SignedAttention(dictionary, point["H"], generator=generator, r=r, beta=beta)
+    model = SignedAttention(exact, point["H"], generator=generator, r=r, beta=beta)
     learns = [model.Q] + ([model.beta] if kind.startswith("learned") else [])
     groups = [{"params": learns}, {"params": [model.w], "lr": s.faster_w * s.rate}]
     optimizer = torch.optim.Adam(groups, lr=s.rate, fused=True)
