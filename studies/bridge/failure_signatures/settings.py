@@ -112,6 +112,8 @@ NEAR = dict(rtol=1e-3, atol=1e-5)
 FAR = dict(rtol=0.05, atol=1e-5)  # a short noisy descent amplifies rounding
 SMALL = dict(K=24, d=16, m=4, H=12, steps=300, half_life=80.0, seeds=(0,))
 FIVE = (0, 1, 2, 3, 4)
+# Of five seeds one set in five gave a verdict on missing functions that the other four denied.
+TWENTY = (*FIVE, *range(1_000, 1_015))
 
 EXPERIMENTS = (
     Experiment(
@@ -148,7 +150,7 @@ EXPERIMENTS = (
                 },
             ),
         },
-        full=Shifts(seeds=FIVE),
+        full=Shifts(seeds=TWENTY),
         quick=Shifts(
             N=9,
             K=40,

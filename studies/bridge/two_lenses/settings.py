@@ -151,7 +151,7 @@ EXPERIMENTS = (
             "heads": Table(keys=("relation", "beta", *AT, "head"), measures=HEADS),
             "random": Table(keys=("relation", "beta", "seed", "head"), measures=HEADS),
         },
-        full=RelatedTokens(seeds=(0, 1, 2, 3, 4)),
+        full=RelatedTokens(seeds=(*range(5), *range(1_000, 1_015))),
         quick=RelatedTokens(N=6, K=20, d=4, H=12, steps=300, half_life=100),
         verify=dict(steps=10, seeds=(0,), relations=("linear",)),
     ),
