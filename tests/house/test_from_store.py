@@ -73,7 +73,7 @@ LIVE = "computed in a cell of the page, which asserts it"
 TYPED_IN_SUMMARIES = {
     ("depth", "1 to 2 %"): TYPED["depth", "1 to 2 %"],
     ("depth", "8 to 10 %"): "a range over seeds; the claim has its upper end",
-    ("failure_signatures", "1.2"): RATIO,
+    ("failure_signatures", "1.5"): RATIO,
     ("failure_signatures", "82 %"): RATIO,
     ("further_tasks", "0.78"): "a median of a learned parameter at the end of training",
     ("further_tasks", "0.99"): "as 0.78",

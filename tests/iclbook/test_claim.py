@@ -156,28 +156,12 @@ def test_a_claim_of_yang2024_about_training_lists_every_stated_reading():
         assert losses >= STATED_LOSSES[claim.item], claim.id
 
 
-# To do: cheap, and not judged on fresh seeds yet. A name that was judged may not stay here.
-NOT_YET = {
-    "bridge/related-tokens-change-no-head",
-    "stress/label-noise",
-    "stress/out-of-span",
-    "stress/few-basis-functions",
-    "stress/prompt-length",
-    "stress/ood-tokens",
-    "stress/misfit-rings",
-    "stress/heads-do-not-match",
-}
-
-
 def test_only_costly_experiments_excuse_a_claim_from_fresh_seeds():
     store = Store()
     judged = fresh_shares(store)
-    assert not NOT_YET & judged.keys()
     for claim in CLAIMS.values():
         metas = [store.meta(find(name), "full") for name in claim.experiments]
         costly = sum(meta["wall_seconds"] for meta in metas) > 1_000
-        if claim.id in NOT_YET:
-            continue
         if claim.kind == "empirical" and claim.experiments and not costly:
             assert judged[claim.id]["sets"] >= 200, claim.id
             said = judged[claim.id]["share"] >= 0.9 or "fresh" in claim.reason

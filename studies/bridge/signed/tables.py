@@ -79,7 +79,7 @@ def lowest_negatives_hurt(results, threshold, tokens) -> Outcome:
 
 def centring_hurts_many_heads(results, threshold, tokens) -> Outcome:
     """Least ratio over seeds, at the most heads: final loss with centring over that without."""
-    result = results["bridge/signed-trained"]
+    result = results["bridge/signed-many"]
     ratio = by_heads(result, tokens, "all") / by_heads(result, tokens, "none")
     return at_least(ratio.iloc[:, -1].min(skipna=False), threshold)
 

@@ -96,7 +96,7 @@ def test_lowest_hurts_where_it_ends_higher():
 def test_centring_hurts_the_most_heads():
     def judged(ratio):
         made = runs(lambda kind, H: 1 / H * (ratio if kind == "all" and H == 16 else 1))
-        made = {"bridge/signed-trained": {"curves": made}}
+        made = {"bridge/signed-many": {"curves": made}}
         return outcome("bridge/centring-hurts-many-heads", made, kinds=KINDS, **SETTINGS)
 
     assert judged(2.5).verdict == "reproduced" and judged(2.5).measured == pytest.approx(2.5)
