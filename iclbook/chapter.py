@@ -1,6 +1,7 @@
 """What a chapter calls: results, differences from the paper, verdicts, source code, and whether
 an answer is right."""
 
+import dataclasses
 import hashlib
 import inspect
 import math
@@ -36,19 +37,24 @@ def load(experiment_id: str, **changes) -> Result:
 
     changes: settings in place of the profile's, such as H=8. The full profile computes such a
     variant once, and reads it from then on: in `variants` in the book's folder, or in the
-    folder that ICLBOOK_STORE names. Delete it there after a change of the code.
+    folder that ICLBOOK_STORE names. Its provenance says when the code has changed since.
     """
     book = find(experiment_id)
     experiment = book.variant(profile(), **changes)
     if profile() == "quick":
         return runner.live(experiment, "quick")
     store = Store()
-    if experiment.changes:
-        # Standard error is no place for a bar on a built page, so only long runs show one.
-        long = not store.is_stored(book) or store.meta(book, "full")["wall_seconds"] > 60
-        store = Store(store.book / VARIANTS) if store.is_books_own else store
-        runner.run(experiment, "full", store, progress=long)
-    return store.read(experiment)
+    if not experiment.changes:
+        return store.read(experiment)
+    # Standard error is no place for a bar on a built page, so only long runs show one.
+    long = not store.is_stored(book) or store.meta(book, "full")["wall_seconds"] > 60
+    store = Store(store.book / VARIANTS) if store.is_books_own else store
+    runner.run(experiment, "full", store, progress=long)
+    found, made = store.read(experiment), store.meta(experiment, "full").get("code")
+    if made == runner.fingerprint(experiment, found.settings):
+        return found
+    told = f"; the code has changed since: delete {store.named(store.root / experiment.id)}"
+    return dataclasses.replace(found, provenance=found.provenance + told)
 
 
 def deviations(*experiment_ids: str) -> None:

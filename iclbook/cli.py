@@ -3,9 +3,7 @@ it runs."""
 
 import json
 import os
-import signal
 import sys
-import threading
 from collections import Counter
 from contextlib import suppress
 
@@ -26,6 +24,7 @@ from iclbook.options import (
     schedulers,
     seeds_of,
     settings_changed,
+    stop_in_one_line,
 )
 from iclbook.store import duration
 
@@ -261,10 +260,7 @@ def status(as_json, store):
 
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
-    for each in (signal.SIGINT, signal.SIGTERM):  # either leaves no worker
-        signal.signal(each, _interrupted)
-    # joblib's helper process complains of what a run that was stopped has left it.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+    stop_in_one_line()
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
         with cli.make_context("iclbook", sys.argv[1:]) as context:
@@ -286,11 +282,6 @@ def main():
         if error.filename is None:  # or the interpreter writes what is left once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _refuse(f"cannot read or write {place} ({error.strerror}); name another, or free it")
-
-
-def _interrupted(*_) -> None:
-    threading.excepthook = lambda _: None  # joblib's thread stumbles over points taken from it
-    raise KeyboardInterrupt
 
 
 def _refuse(message: str) -> None:

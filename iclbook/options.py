@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import threading
 from contextlib import suppress
 
 import click
@@ -70,3 +72,14 @@ def change_of(text: str) -> tuple[str, object]:
         return name, json.loads(value)
     except (ValueError, RecursionError):
         return name, value
+
+
+def stop_in_one_line() -> None:
+    """Let SIGINT and SIGTERM both end in KeyboardInterrupt, with no word of joblib's."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupted)
+
+
+def _interrupted(*_) -> None:
+    threading.excepthook = lambda _: None  # its thread stumbles over points taken from it
+    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,20 +27,22 @@ from iclbook.experiment import Experiment, Settings
 from iclbook.files import alone, writing_to
 from iclbook.machine import machine
 from iclbook.store import Result, Store, duration
-from iclbook.tables import arranged
+from iclbook.tables import arranged, faults
 from iclbook.unfinished import checkpoint_of, fingerprint, forget, identity, keep, kept_point
 
 
 @dataclass(frozen=True)
 class Computed:
     """A sweep's tables by name, the seconds of each point, the machines that computed them,
-    SHA-256 of the inputs that are not the book's, and arrays by name, (points, ...)."""
+    SHA-256 of the inputs that are not the book's, arrays by name, (points, ...), and the
+    fingerprint of the code."""
 
     tables: dict[str, pd.DataFrame]
     seconds: list[float]
     machines: list[dict]
     inputs: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    code: str = ""
 
 
 def compute_point(
@@ -119,7 +122,8 @@ def compute(
     machines = list({json.dumps(where): where for _, _, where in every}.values())
     tables, seconds = arranged(experiment, tables), [took for _, took, _ in every]
     arrays = {n: np.stack([found[n] for found, *_ in every]) for n in experiment.arrays}
-    return Computed(tables, seconds, machines, experiment.inputs_of(settings), arrays)
+    inputs, code = experiment.inputs_of(settings), fingerprint(experiment, settings)
+    return Computed(tables, seconds, machines, inputs, arrays, code)
 
 
 def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tuple[int, tuple]]:
@@ -211,6 +215,8 @@ def run(
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(f"{experiment.id} cannot be computed so ({why})") from error
         store.write(experiment, profile, settings, computed, force)
+        for fault in faults(experiment, settings, computed.tables):
+            print(f"stored, but {fault}; no claim will accept it", file=sys.stderr)
         forget(partial, settings.points())
     return "stored"
 

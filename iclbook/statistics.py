@@ -49,27 +49,17 @@ def loglog_slope(x, y, level: float = 0.95) -> Interval:
 
 
 def paired(
-    table: pd.DataFrame,
-    column: str,
-    first,
-    second,
-    measure: str,
-    pair: str | list[str] = "seed",
+    table: pd.DataFrame, column: str, first, second, measure: str, pair="seed"
 ) -> pd.Series:
     """measure where column = first, minus measure where column = second, for each pair:
-    differences come first, then whatever is taken of them. A pair of which one half is missing
-    is NaN."""
+    differences come first, then whatever is taken of them. pair: one column or several. A pair
+    of which one half is missing is NaN."""
     wide = table.pivot(index=pair, columns=column, values=measure)
     return wide[first] - wide[second]
 
 
 def paired_ratio(
-    table: pd.DataFrame,
-    column: str,
-    first,
-    second,
-    measure: str,
-    pair: str | list[str] = "seed",
+    table: pd.DataFrame, column: str, first, second, measure: str, pair="seed"
 ) -> pd.Series:
     """As `paired`, the ratio in place of the difference."""
     wide = table.pivot(index=pair, columns=column, values=measure)

@@ -228,10 +228,9 @@ class Store:
         from iclbook.tables import arranged
 
         sidecar = self.file(experiment, profile)
-        require(
-            force or not os.path.exists(sidecar),
-            f"{self.named(sidecar)} exists; add --force to replace it, or --store DIR",
-        )
+        other = f"{self.named(sidecar)} exists by now; name another --store DIR"
+        other += ", or replace it with --force" * self.is_books_own
+        require(force or not os.path.exists(sidecar), other)
         tables = arranged(experiment, computed.tables)
         arrays = described(experiment, computed.arrays)
         files = dict(as_file(*found) for found in (tables | computed.arrays).items())
@@ -253,6 +252,7 @@ class Store:
             "device": settings.device_used,
             "machines": computed.machines,
             "inputs": computed.inputs,
+            "code": computed.code,
             "versions": versions(),
         }
         files = {f"{profile}.{name}": content for name, content in files.items()}

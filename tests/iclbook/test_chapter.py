@@ -54,7 +54,11 @@ def test_a_changed_number_is_computed_once_then_read_and_harms_nothing(
     monkeypatch.setattr(chapter.runner, "compute", never)
     again = chapter.load("yang2024/lemma5", seeds=(0, 1), tau=0.03)
     assert again["losses"].equals(first["losses"]) and again.settings == first.settings
-    assert "loaded" in again.provenance
+    assert "loaded" in again.provenance and "has changed" not in again.provenance
+    with monkeypatch.context() as patch:
+        patch.setattr("iclbook.unfinished.code_behind", lambda module: b"changed since")
+        told = chapter.load("yang2024/lemma5", seeds=(0, 1), tau=0.03).provenance
+    assert "the code has changed since: delete variants/yang2024/" in told
     with pytest.raises(InputError, match="unknown setting 'H'"):
         chapter.load("yang2024/lemma5", H=8)
     with pytest.raises(InputError, match="it stands there"):

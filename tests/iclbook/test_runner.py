@@ -116,6 +116,23 @@ def test_what_is_kept_of_other_seeds_stays(store, lemma5, monkeypatch):
     assert not list(store.root.glob(".partial/**/full-*"))
 
 
+def test_what_no_claim_will_accept_is_stored_and_said_in_one_line(
+    store, lemma5, monkeypatch, capsys
+):
+    once = lemma5.resolve()
+
+    def nan(settings, point):
+        found = once(settings, point)
+        found["losses"].iloc[0, -1] = float("nan")
+        return found
+
+    monkeypatch.setattr(Experiment, "resolve", lambda self: nan)
+    assert runner.run(lemma5, "full", store, progress=False, seeds=(0, 1)) == "stored"
+    error = capsys.readouterr().err
+    assert error.startswith("stored, but yang2024/lemma5, table losses: ")
+    assert "holds NaN; no claim will accept it" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("error", "changes", "words"),
     [

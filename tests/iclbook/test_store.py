@@ -164,8 +164,12 @@ def test_other_tables_than_declared_are_refused(store, lemma5, stored):
 
 
 def test_nothing_is_overwritten_unless_asked(store, lemma5, stored):
+    """What a reader computed is never theirs to lose: only the book's own store may be told."""
     before = store.file(lemma5, "full", "losses").read_bytes()
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match=r"name another --store DIR$"):
+        store.write(lemma5, "full", lemma5.full, computed(stored))
+    store.is_books_own = True
+    with pytest.raises(InputError, match=r"--store DIR, or replace it with --force$"):
         store.write(lemma5, "full", lemma5.full, computed(stored))
     assert store.file(lemma5, "full", "losses").read_bytes() == before
     new = computed(stored.assign(simulated=2.0))
