@@ -19,8 +19,8 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
     """What `run` would do, computing nothing: dict of id, profile, points, kept, seconds.
 
     seconds: what the points that are not kept take on one thread, by those that are, else by
-    the book's full result, in proportion to each setting that is a larger whole number now;
-    None where neither says. how: as for `wanted`.
+    the book's full result, in proportion to each setting that is a larger whole number now (to
+    its square for d); None where neither says. how: as for `wanted`.
     """
     settings = wanted(experiment, profile, store, **how)
     points, partial = settings.points(), unfinished_of(experiment, profile, store, settings)
@@ -32,8 +32,11 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
     if profile != "quick" and not took:
         with suppress(InputError):
             took = Store().meta(book, "full")["point_seconds"]
-        sizes = {k: v for k, v in settings.of_a_point().items() if type(v) is int}
-        left *= math.prod(max(1, size / max(1, full[name])) for name, size in sizes.items())
+        new = {k: n for k, n in settings.of_a_point().items() if type(n) is int}
+        # A head's matrix has d x d entries.
+        left *= math.prod(
+            max(1, n / max(1, full[k])) ** (1 + (k == "d")) for k, n in new.items()
+        )
     return row | {"seconds": left * sum(took) / len(took) if took else None}
 
 

@@ -16,9 +16,8 @@ import summary  # noqa: E402
 def test_the_page_and_the_summary_name_the_same_benchmarks():
     held = json.loads(summary.FILE.read_text())
     assert held.keys() - {"machine", "measured"} == from_store.BENCHMARKS.keys()
-    assert all(
-        isinstance(held[name], float) and held[name] > 0 for name in from_store.BENCHMARKS
-    )
+    assert all(isinstance(held[name], float) for name in from_store.BENCHMARKS)
+    assert all(held[name] > 0 for name in from_store.BENCHMARKS if name != "slope_m")
 
 
 def test_every_benchmark_is_recorded_by_a_script():

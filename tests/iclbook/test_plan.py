@@ -25,6 +25,8 @@ def test_a_dry_run_computes_nothing_and_foresees_points_and_time(tmp_path, monke
     assert says("--seeds", "7-8") == (2, 0, pytest.approx(2 * sum(took) / 5))
     larger = says("--set", "draws=20000000", "--set", "K=18", "--set", "m=1")
     assert larger == (5, 0, pytest.approx(20 * sum(took)))
+    d = find("yang2024/lemma5").full.d  # heads are d x d matrices
+    assert says("--set", f"d={2 * d}") == (5, 0, pytest.approx(4 * sum(took)))
     assert says("--profile", "quick") == (2, 0, None)
     assert list(tmp_path.iterdir()) == []
 
