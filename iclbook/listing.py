@@ -41,8 +41,7 @@ def claims_in(form: str, rows: list[dict]) -> str:
 
 
 def _line(row: dict) -> str:
-    says = row["error"] or row["returned"]
-    verdict = row["verdict"]
+    says, verdict = row["error"] or row["returned"], row["verdict"]
     if says != verdict:
         verdict += f"  BUT THE CHECK SAYS {says}"
     measured, threshold = _rounded(row).values()

@@ -1,6 +1,5 @@
 """What a run would take, before it is started."""
 
-import math
 from contextlib import suppress
 
 import psutil
@@ -24,7 +23,7 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
     """
     settings = wanted(experiment, profile, store, **how)
     points, partial = settings.points(), unfinished_of(experiment, profile, store, settings)
-    found = [kept_point(partial, point, settings.device_used) for point in points]
+    found = (kept_point(partial, point, settings.device_used) for point in points)
     took = [kept[1] for kept in found if kept]
     book = find(experiment.id.partition("@")[0]) if experiment.changes else experiment
     row = {"id": book.id, "profile": profile, "points": len(points), "kept": len(took)}
@@ -32,11 +31,9 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
     if profile != "quick" and not took:
         with suppress(InputError):
             took = Store().meta(book, "full")["point_seconds"]
-        new = {k: n for k, n in settings.of_a_point().items() if type(n) is int}
-        # A head's matrix has d x d entries.
-        left *= math.prod(
-            max(1, n / max(1, full[k])) ** (1 + (k == "d")) for k, n in new.items()
-        )
+        for name, size in settings.of_a_point().items():
+            grown = max(1, size / max(1, full[name])) if type(size) is int else 1
+            left *= grown**2 if name == "d" else grown  # a head's matrix is d x d
     return row | {"seconds": left * sum(took) / len(took) if took else None}
 
 
