@@ -1,6 +1,7 @@
 """Claims: every one has a check, and recorded verdicts are what the stored tables give."""
 
 import dataclasses
+import json
 
 import pytest
 from book import BOOK
@@ -166,3 +167,11 @@ def test_only_costly_experiments_excuse_a_claim_from_fresh_seeds():
             assert judged[claim.id]["sets"] >= 200, claim.id
             said = judged[claim.id]["share"] >= 0.9 or "fresh" in claim.reason
             assert said, f"{claim.id}: its reason says nothing of fresh seeds"
+
+
+def test_what_says_where_fresh_sets_were_judged_is_of_claims_that_have_sets():
+    folder = Store().root / "claims"
+    origins = json.loads((folder / "fresh.json").read_text(encoding="utf-8"))
+    assert origins.keys() <= fresh_shares(Store()).keys() <= CLAIMS.keys()
+    for name, origin in origins.items():
+        assert {"machine", "versions", "commit"} <= origin.keys(), name
