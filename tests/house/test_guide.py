@@ -100,7 +100,8 @@ def mark_faults(text: str) -> list[str]:
 
 def minutes(text: str) -> float:
     """Reading time: 180 words a minute, half a minute an equation; folds do not count."""
-    text = re.sub(r"(?ms)^```\{admonition\}[^\n]*\n:class: dropdown.*?^```$", "", text)
+    folds = r"(?ms)^```\{(?:admonition|prf:proof)\}[^\n]*\n:class: dropdown.*?^```$"
+    text = re.sub(folds, "", text)
     equations = len(re.findall(r"(?m)^\$\$", text)) / 2
     return len(re.sub(r"(?s)\$\$.*?\$\$", "", text).split()) / 180 + equations / 2
 
