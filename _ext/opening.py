@@ -10,6 +10,7 @@ from posixpath import dirname, relpath
 
 from docutils import nodes
 from scorecard import ledger
+from sphinx.util import logging
 
 from iclbook.card import SIGNS, anchor, badge
 
@@ -21,6 +22,7 @@ MAIN = {
 }
 WORDS, EQUATION, LONGEST = 180, 0.5, 25  # words a minute, minutes an equation, minutes at most
 NEIGHBOURS = 3  # chapters named in a line
+logger = logging.getLogger(__name__)
 FAR = 2  # references that make a chapter of another part a neighbour
 
 
@@ -137,7 +139,7 @@ def lines(app, page: str, read: float) -> str:
             for other in pages
         )
 
-    parts = [verdicts(page), f"{min(LONGEST, max(1, round(read)))} minutes to read"]
+    parts = [verdicts(page), f"{max(1, round(read))} minutes to read"]
     parts += [f"builds on {linked(before)}"] if before else []
     parts += [f"used in {linked(after)}"] if after else []
     spans = "".join(f"<span>{part}</span>" for part in parts)
@@ -192,7 +194,8 @@ def open_chapter(app, doctree, page):
     begin, end = section.index(first), section.index(last) + 1
     said = nodes.container(classes=["opening-words"])
     said += section.children[begin:end]
-    read = minutes(doctree)
+    if (read := minutes(doctree)) > LONGEST:
+        logger.warning(f"{read:.1f} minutes to read, more than {LONGEST}", location=page)
     box = nodes.container("", said, classes=["opening"])
     figures = app.env.metadata[page].get("figures", {})
     stored = [name for name, shown in figures.items() if re.match("loaded:", shown[0])]

@@ -33,6 +33,25 @@ function keepPunctuation() {
   }
 }
 
+// What a link leads to may lie in a fold: every fold around it opens, and the page moves there.
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const closed = ".toggle-hidden, details:not([open])";
+  const folds = [];
+  for (let box = target?.closest(closed); box; box = box.parentElement.closest(closed)) folds.push(box);
+  for (const box of folds) {
+    if (box.matches("details")) box.open = true;
+    else box.querySelector("button.toggle-button")?.click();
+  }
+  if (folds.length) target.scrollIntoView();
+}
+
+window.addEventListener("hashchange", openTarget);
+// A second click on the same link changes no address.
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("a[href*='#']")?.href === location.href) openTarget();
+});
+
 // The theme labels these buttons with other words than they show, which confuses voice control.
 for (const button of document.querySelectorAll(".search-button-field, .theme-switch-button")) {
   button.removeAttribute("aria-label");
@@ -47,4 +66,5 @@ window.addEventListener("load", async () => {
   };
   // A fold that opens changes the size of the article, and so does the window.
   new ResizeObserver(() => requestAnimationFrame(lay)).observe(document.querySelector(".bd-article") ?? document.body);
+  openTarget();
 });

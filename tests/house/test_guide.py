@@ -99,7 +99,7 @@ def mark_faults(text: str) -> list[str]:
 
 
 def minutes(text: str) -> float:
-    """Reading time: 180 words a minute, half a minute an equation; folds do not count."""
+    """Reading time: 180 words a minute, half a minute an equation; no folds but proofs."""
     text = re.sub(r"(?ms)^```\{admonition\}[^\n]*\n:class: dropdown.*?^```$", "", text)
     equations = len(re.findall(r"(?m)^\$\$", text)) / 2
     return len(re.sub(r"(?s)\$\$.*?\$\$", "", text).split()) / 180 + equations / 2

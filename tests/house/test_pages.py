@@ -4,6 +4,7 @@ A bare clone has no built book, so a small one is built here, with the book's ow
 extensions and API page. Where `make book` has run, its pages are checked too.
 """
 
+import importlib
 import os
 import re
 import shutil
@@ -14,8 +15,10 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from checks import KERNEL, link_faults, outside_faults, private_faults
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from reading import chapter_tree, tree
 
 BOOK = Path(__file__).parents[2]
 BUILT = BOOK / "_build" / "html"
@@ -29,6 +32,17 @@ $$ y = A^\\top x $$ (eq-small)
 :label: lem-small
 By {eq}`eq-small`.
 ```
+
+*Idea.* Look at every word.
+
+```{prf:proof}
+:class: dropdown
+FOLDED
+
+$$ z = 1 $$ (eq-folded)
+```
+
+By {eq}`eq-folded` it ends.
 
 ```{exercise} Small
 :label: ex-small
@@ -52,7 +66,7 @@ apple
 Ant
   Before it.
 ```
-"""
+""".replace("FOLDED", " ".join(["word"] * 90))
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -141,6 +155,17 @@ def test_small_book_has_what_the_checks_look_at(small_book):
     assert 'id="iclbook.errors.InputError"' in api
 
 
+def test_a_folded_proof_has_a_title_to_open_it_by_and_its_idea_above(small_book):
+    page = BeautifulSoup((small_book / "page.html").read_text(encoding="utf-8"), "html.parser")
+    (box,) = page.select("div.proof.dropdown")
+    title = box.find(recursive=False)
+    assert title["class"] == ["admonition-title"] and title.text == "Proof"
+    assert box.select_one("p:not([class])").text.startswith("word word") and not box.get("id")
+    assert box.select("#equation-eq-folded")
+    assert box.find_previous_sibling().text == "Idea. Look at every word."
+    assert box.find_previous_sibling()["class"] == ["proof-idea"]
+
+
 def test_letters_lead_to_the_first_terms(small_book):
     page = (small_book / "page.html").read_text(encoding="utf-8")
     (line,) = re.findall(r'<p class="letters">(.*?)</p>', page, re.S)
@@ -151,6 +176,71 @@ def test_letters_lead_to_the_first_terms(small_book):
 
 def test_no_launch_button_without_a_repository(small_book):
     assert "mybinder" not in (small_book / "page.html").read_text(encoding="utf-8")
+
+
+# --- what a chapter shows, and what it folds
+
+CHAPTERS = [
+    *(BOOK / "chapters").glob("[!.]*/*.ipynb"),
+    BOOK / "chapters/bridge/open_problems.md",
+]
+FOLDED = "\n\n```{prf:proof}\n:class: dropdown\n"
+
+
+@pytest.fixture(scope="module")
+def folds():
+    """The build's own rule and count."""
+    sys.path.insert(0, str(BOOK / "_ext"))
+    yield importlib.import_module("folds")
+    sys.path.remove(str(BOOK / "_ext"))
+
+
+@pytest.fixture(scope="module")
+def opening(folds):
+    return importlib.import_module("opening")
+
+
+@pytest.mark.parametrize("path", sorted(CHAPTERS), ids=lambda path: path.stem)
+def test_a_chapter_is_read_in_25_minutes(path, opening):
+    assert 1 < opening.minutes(chapter_tree(path)) <= opening.LONGEST == 25
+
+
+@pytest.mark.parametrize("path", sorted(CHAPTERS), ids=lambda path: path.stem)
+def test_long_proofs_fold_behind_an_idea_and_short_ones_do_not(path, folds):
+    assert folds.faults(chapter_tree(path)) == []
+
+
+def words(count):
+    return " ".join(["word"] * count)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"```{{prf:proof}}\n{words(149)}\n```", ""),  # and the word "Proof."
+        (f"```{{prf:proof}}\n{words(150)}\n```", "151 words, needs"),
+        (f"```{{prf:proof}}\n{words(70)}\n\n$$\nx\n$$\n```", "161 words, needs"),
+        (f"*Idea.* {words(49)}{FOLDED}{words(150)}\n```", ""),
+        (f"*Idea.* {words(50)}{FOLDED}{words(150)}\n```", "an idea of 51 words"),
+        (f"*Idea.* Short.\n\nMore.{FOLDED}{words(150)}\n```", "no '*Idea.*'"),
+        (f"Idea. Plain.{FOLDED}{words(150)}\n```", "no '*Idea.*'"),
+        (f"*Idea.* Short.{FOLDED}{words(149)}\n```", "is short"),
+        (f"# Title{FOLDED}{words(150)}\n```", "no '*Idea.*'"),
+    ],
+)
+def test_the_rule_of_long_proofs(text, fault, folds):
+    found = folds.faults(tree(text))
+    assert len(found) == bool(fault) and fault in "".join(found)
+
+
+def test_folds_exercises_and_code_take_no_minutes(opening):
+    read = f"# Title\n\n{words(179)} {{measured}}`a/b`\n\n$$\nx\n$$\n"
+    fold = f"```{{admonition}} Hint\n:class: dropdown\n{words(99)}\n```\n"
+    held = (
+        f"```{{exercise-start}} A\n:label: ex-a\n```\n{words(99)}\n```{{exercise-end}}\n```\n"
+    )
+    code = f"```python\n{words(99)}\n```\n"
+    assert opening.minutes(tree(read + fold + held + code)) == pytest.approx(1.5 + 1 / 180)
 
 
 @pytest.fixture
