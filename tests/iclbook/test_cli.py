@@ -310,7 +310,10 @@ def test_verify_skips_only_what_lacks_its_inputs(with_inputs, store, monkeypatch
         (["list", "--yaml"], ["No such option"]),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(refusal, arguments, words):
+def test_bad_input_is_one_line_and_exit_code_2(
+    refusal, arguments, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # a lock may be laid before the fault is seen
     error = refusal(*arguments)
     assert all(word in error for word in words), error
 
