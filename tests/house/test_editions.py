@@ -299,7 +299,8 @@ def test_visible_names_count_as_the_published_page_does():
     assert found["thm-one-step"] == "Theorem 12.1"
     assert found["eq-one-step-bracket"] == "(12.2)"
     assert found["ex-one-step-halves"] == "Exercise 12.2 (Two halves)"
-    assert found["fig-one-step-rounding"] == "Fig. 12.2"
+    assert found["fig-hand-dual-step"] == "Fig. 12.2"
+    assert found["fig-one-step-rounding"] == "Fig. 12.3"
     assert found["fig-hand-opener"] == "Fig. 1"
     assert found["sec-trained-valley"] == ""  # above a paragraph
     assert title_of("../dual/kernel.ipynb", "ridge/heads").startswith("The softmax kernel")
