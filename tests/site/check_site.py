@@ -196,7 +196,7 @@ TRIED = {
     ".hand-code li:nth-child(6) button": ("ArrowLeft",),
     ".hand-steps button:nth-child(1)": ("ArrowRight",),
     ".hand-steps button:nth-child(4)": ("ArrowLeft",),
-    ".hand-steps button:nth-child(2)": ("Space",),
+    ".hand-steps button:nth-child(2)": ("Space", "ArrowLeft"),
 }
 
 
