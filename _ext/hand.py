@@ -44,6 +44,12 @@ def markup(name: str, alt: str) -> str:
     )
 
 
+def anchors(name: str, label: str) -> str:
+    """Where the links to a figure's steps lead: to the figure, without a script too."""
+    count = len(numbers(name)["steps"]) if "code" in numbers(name) else 0
+    return "".join(f'<span id="{label}-step-{i}"></span>' for i in range(1, count + 1))
+
+
 class Hand(SphinxDirective):
     """A numbered figure; its content is the caption."""
 
@@ -67,6 +73,7 @@ class Hand(SphinxDirective):
             )
         alt = " ".join(self.options["alt"].split())
         figure = nodes.figure(classes=["hand-figure"])
+        figure += nodes.raw("", anchors(name, self.options["name"]), format="html")
         figure += nodes.raw("", markup(name, alt), format="html")
         words, _ = self.state.inline_text(" ".join(self.content), self.lineno)
         figure += nodes.caption("", "", *words)

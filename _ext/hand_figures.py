@@ -7,6 +7,7 @@ package's science with a fixed seed, in about a second. Nothing is drawn here.
 import functools
 import math
 
+import hand_steps
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from iclbook.dual.in_context import sample_prompts
 from iclbook.dual.kernel import draw_directions, log_positive_features
 from iclbook.ridge.model import MultiHeadAttention
 from iclbook.ridge.population_loss import PopulationLoss
-from iclbook.ridge.prompt import Dictionary, sample_labels, sample_tasks
+from iclbook.ridge.prompt import Dictionary, sample_dictionary, sample_labels, sample_tasks
 from iclbook.ridge.training import make_optimizer, train
 from iclbook.store import Store
 from iclbook.training import log_steps
@@ -209,6 +210,57 @@ def rates() -> dict:
     return {"provenance": stored.provenance, "panels": list(panels.values()), "cells": cells}
 
 
+@functools.cache
+def small_model() -> tuple[Dictionary, MultiHeadAttention, Tensor]:
+    """A model of two heads, trained to the end, and the labels of a prompt of three tokens."""
+    generator = seeded(31)
+    dictionary = sample_dictionary(N=3, K=5, d=3, m=2, tau=0.1, generator=generator)
+    model = MultiHeadAttention(dictionary, H=2, generator=generator)
+    with torch.no_grad():  # signs are hard to change, as the chapters on heads say
+        model.w.copy_(torch.tensor([1.0, -1.0])[:, None].expand_as(model.w))
+    optimizer = make_optimizer(model, "adam", 0.1, half_life=100)
+    for _ in train(model, PopulationLoss.of(dictionary), optimizer, 600, at=[600]):
+        pass
+    task = sample_tasks(1, dictionary.m, generator=generator)
+    labels = sample_labels(dictionary, task, generator=generator)
+    return dictionary, model, labels[0, : dictionary.N]
+
+
+def forward() -> dict:
+    """One forward pass of the small model, a step a line."""
+    dictionary, model, y = small_model()
+    with torch.no_grad():
+        steps = hand_steps.walk(
+            hand_steps.forward,
+            tokens=dictionary.tokens,
+            features=dictionary.features,
+            y=y,
+            Q=model.Q,
+            w=model.w,
+            tau=dictionary.tau,
+        )
+    return {"provenance": LIVE, **steps}
+
+
+def small_prompt() -> dict[str, Tensor]:
+    """Keys and values of three demonstrations and of the query, and the query, at random."""
+    generator = seeded(18)
+    sizes = {"keys": (4, 2), "values": (4, 2), "query": (2,)}
+    drawn = {
+        name: torch.randn(size, generator=generator, dtype=torch.float64)
+        for name, size in sizes.items()
+    }
+    return drawn | {name: 0.8 * drawn[name] for name in ("keys", "query")}
+
+
+def dual_step() -> dict:
+    """Attention and one step of the dual model on a small prompt, a step a line."""
+    return {
+        "provenance": LIVE,
+        **hand_steps.walk(hand_steps.dual_step, **small_prompt(), eta=0.3),
+    }
+
+
 FIGURES = {
     "opener": opener,
     "penalties": penalties,
@@ -217,4 +269,6 @@ FIGURES = {
     "dual": dual,
     "features": features,
     "signed": signed,
+    "forward": forward,
+    "dual_step": dual_step,
 }

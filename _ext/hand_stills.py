@@ -156,6 +156,61 @@ def rates(data: dict):
     return fig
 
 
+def made(data: dict, name: str) -> list:
+    """Every value that the lines of a function gave a name, in their order."""
+    parts = [part for step in data["steps"] for part in step["makes"]]
+    return [np.array(part["rows"]) for part in parts if part["name"] == name]
+
+
+def numbered(ax, rows, title: str, **labels) -> None:
+    """A matrix with its numbers."""
+    matrix(ax, rows, title, **labels)
+    top = np.abs(rows).max()
+    for (i, k), value in np.ndenumerate(rows):
+        number = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        color = "white" if abs(value) > 0.8 * top else "black"
+        ax.text(k, i, number, ha="center", va="center", fontsize=9, color=color)
+
+
+def forward(data: dict):
+    """Each head's weights times its numbers w, their sum, and what the labels make of it."""
+    weights, (w,) = made(data, "weights"), made(data, "w")
+    (y,), (y_hat,), (best,) = (made(data, name)[0] for name in ("y", "y_hat", "best"))
+    fig, axes = plots.figure(2, 2, width=3.6, height=1.9)
+    axes = axes.ravel()
+    for h, ax in enumerate(axes[:2]):
+        numbered(ax, w[h] * weights[h], f"Head h = {h}: w times softmax", xlabel="query k")
+    numbered(axes[2], made(data, "table")[-1], "The table: their sum", xlabel="query k")
+    for ax in axes[::2]:
+        ax.set_ylabel("shown token")
+    k = np.arange(1, len(y_hat) + 1)
+    axes[3].plot(k[: len(y)], y, "o", mfc="none", color="black", ms=9, label="shown label")
+    axes[3].plot(k, best, "x", color=B, ms=7, label="best answer")
+    axes[3].plot(k, y_hat, ".", color=A, label="prediction")
+    axes[3].margins(0.1)
+    axes[3].set(xticks=k, xlabel="query k", title="Labels times table")
+    axes[3].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def dual_step(data: dict):
+    """The start, the step and the trained matrix, and both answers at the query."""
+    (W_0,), (gradient,), (W_1,) = (made(data, name) for name in ("W_0", "gradient", "W_1"))
+    (f,), (h,) = made(data, "f"), made(data, "h")
+    steps = data["steps"][0]["makes"]
+    eta = next(part["value"] for part in steps if part["name"] == "eta")
+    parts = {"The start W₀": W_0, "One step, −η∇L(W₀)": -eta * gradient, "W₁, their sum": W_1}
+    fig, axes = plots.figure(2, 2, width=3.6, height=1.7)
+    axes = axes.ravel()
+    for ax, (title, rows) in zip(axes, parts.items()):
+        numbered(ax, rows, title, xlabel="feature")
+    for ax in axes[::2]:
+        ax.set_ylabel("output")
+    numbered(axes[3], np.concatenate([f, h]).T, "Answers to the query")
+    axes[3].set_xticks([0, 1], ["W₁φ(q)", "attention"])
+    return fig
+
+
 def picture(name: str, data: dict) -> bytes:
     """The still of a figure as SVG, the same bytes for the same numbers."""
     with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):

@@ -263,22 +263,154 @@ window.hand = (() => {
     },
   });
 
+  // --- a function, line by line
+
+  // Two digits, zeros too, so that numbers of a column look alike.
+  const short = (value) => {
+    const plain = Math.abs(value) >= 1e-3 && Math.abs(value) < 100;
+    return plain ? value.toPrecision(2).replace("-", "−") : number(value, 2);
+  };
+
+  // A matrix with its name and its sizes: the sign gives the colour, the size how much of it.
+  function matrix({ name, sizes, shape, rows }) {
+    const top = Math.max(...rows.flat().map(Math.abs)) || 1;
+    const cell = (value) => {
+      const box = html("td", { class: value < 0 ? "hand-minus" : "hand-plus" }, short(value));
+      box.style.setProperty("--share", `${Math.round((100 * Math.abs(value)) / top)}%`);
+      return box;
+    };
+    const bracketed = (size) => (size.includes("+") && shape.length > 1 ? `(${size})` : size);
+    const named = sizes && `${sizes.split(", ").map(bracketed).join(" × ")} = `;
+    const extent = `${shape.join(" × ")}${named || shape.length > 1 ? "" : " numbers"}`;
+    const caption = html("caption", {}, html("code", {}, name), ` ${named}${extent}`);
+    return html("table", { class: "hand-matrix" }, caption, html("tbody", {}, rows.map((row) => html("tr", {}, row.map(cell)))));
+  }
+
+  function values(title, found) {
+    const single = found.filter((part) => !part.rows);
+    const words = single.map(({ name, value }) => html("span", {}, html("code", {}, name), ` = ${number(value)}`));
+    return (
+      found.length > 0 && [
+        html("p", { class: "hand-part" }, title),
+        html("div", { class: "hand-values" }, single.length > 0 && html("p", {}, words), found.filter((part) => part.rows).map(matrix)),
+      ]
+    );
+  }
+
+  // A figure of the steps that Python recorded: the code with its current line, and what the line read and made. `where` is
+  // the figure's name in addresses; each step has one of its own.
+  function walk(data, label) {
+    const last = data.steps.length;
+    const of = (state) => data.steps[state.step - 1];
+    const to = (step) => ({ step: clamp(step, 1, last) });
+    const ways = [
+      ["« First", "Home", () => 1],
+      ["‹ Back", "ArrowLeft", (step) => step - 1],
+      ["Forward ›", "ArrowRight", (step) => step + 1],
+      ["Last »", "End", () => last],
+    ];
+    const addressOf = (state) => `#${state.where}-step-${state.step}`;
+
+    const buttons = {
+      build(control, state, changed) {
+        const boxes = ways.map(([words, , way]) => {
+          const box = html("button", { type: "button" }, words);
+          box.addEventListener("click", () => changed(to(way(state.step))));
+          return box;
+        });
+        const link = state.where && html("a", { class: "hand-link" }, "Link to this step");
+        control.show = () => {
+          // Not `disabled`: a button that goes dead under the keyboard loses the focus.
+          boxes.forEach((box, i) => box.setAttribute("aria-disabled", to(ways[i][2](state.step)).step === state.step));
+          if (link) link.href = addressOf(state);
+        };
+        return html("div", { class: "hand-steps" }, boxes, link);
+      },
+    };
+
+    // Lines are buttons, one of them a tab stop. A line that ran twice leads to its first run, and from there to the next.
+    const code = {
+      build(control, state, changed) {
+        const lines = data.code.map((words, line) => {
+          const indent = words.length - words.trimStart().length;
+          const box = html("button", { type: "button", style: `--indent: ${indent}ch` }, html("code", {}, words.trim()));
+          box.addEventListener("click", () => {
+            const runs = range(last, 1).filter((step) => data.steps[step - 1].line === line);
+            changed(to(runs.find((step) => of(state).line === line && step > state.step) ?? runs[0]));
+          });
+          return box;
+        });
+        const list = html("ol", { class: "hand-code", "aria-label": "Code" }, lines.map((box) => html("li", {}, box)));
+        control.show = () => {
+          const now = lines[of(state).line];
+          for (const box of lines) {
+            box.tabIndex = box === now ? 0 : -1;
+            if (box === now) box.setAttribute("aria-current", "step");
+            else box.removeAttribute("aria-current");
+          }
+          if (list.contains(document.activeElement)) now.focus({ preventScroll: true });
+          // Where the list is low it scrolls by itself, and the page stays.
+          const place = now.parentElement.offsetTop - list.offsetTop;
+          list.scrollTop = clamp(list.scrollTop, place + 2 * now.offsetHeight - list.clientHeight, Math.max(0, place - now.offsetHeight));
+        };
+        return list;
+      },
+    };
+
+    return {
+      label,
+      kind: "hand-walk",
+      state: { step: 1 },
+      controls: [buttons, code],
+      values: (state) => [values("Reads", of(state).reads), values(state.step > 1 ? "Makes" : "Given", of(state).makes)],
+      say: (state) => `Step ${state.step} of ${last}. ${of(state).say}`,
+      keyed: (key, state) => ways.filter(([, name]) => name === key).map(([, , way]) => to(way(state.step)))[0],
+      addressOf,
+      named(address, where) {
+        const [, name, step] = address.match(/^#(.+)-step-(\d+)$/) ?? [];
+        return name === where ? to(Number(step)) : null;
+      },
+    };
+  }
+
+  // The page opens at the step that its address names; then the address follows the reader.
+  function addressed(figure, state, changed) {
+    const moved = () => {
+      const change = figure.named(location.hash, state.where);
+      if (change) changed(change);
+    };
+    window.addEventListener("hashchange", moved);
+    moved();
+    return () => {
+      try {
+        history.replaceState(history.state, "", figure.addressOf(state));
+      } catch {
+        // A page inside another may not change its address.
+      }
+    };
+  }
+
   function start(root) {
     const data = JSON.parse(root.querySelector("script").textContent);
     const figure = figures[root.dataset.hand](data);
-    const state = { ...figure.state };
+    const state = { ...figure.state, where: root.closest("figure")?.id };
     const picture = svg("svg", { role: "img", class: "hand-picture" });
     const spoken = html("p", { class: "hand-say" });
     const heard = html("p", { class: "hand-heard", "aria-live": "polite" });
-    let [waiting, width] = [0, 0];
+    let [waiting, width, follow] = [0, 0, () => {}];
 
-    function draw() {
+    function paint() {
       const { height, parts } = figure.draw(state, width);
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
       picture.setAttribute("width", width);
       picture.setAttribute("height", height);
       picture.setAttribute("aria-label", figure.label);
       picture.replaceChildren(...parts.flat(Infinity).filter((part) => part));
+    }
+
+    function draw() {
+      if (figure.draw) paint();
+      else room.replaceChildren(...figure.values(state).flat(Infinity).filter((part) => part));
       for (const control of figure.controls) control.show?.();
       const words = figure.say(state);
       spoken.textContent = words;
@@ -297,12 +429,13 @@ window.hand = (() => {
       if (!state.playing) state.player = false;
       root.dataset.moved = "true";
       draw();
+      follow();
     }
 
     state.motion = motion(state, changed);
     const boxes = figure.controls.map((control) => (kinds[control.kind] ?? control.build)(control, state, changed));
-    const stage = html("div", { class: "hand-stage", role: "group", "aria-label": figure.label });
-    const room = html("div", { class: "hand-room" }, picture);
+    const stage = html("div", { class: `hand-stage ${figure.kind ?? ""}`, role: "group", "aria-label": figure.label });
+    const room = html("div", { class: "hand-room" }, figure.draw && picture);
     stage.append(html("div", { class: "hand-controls" }, boxes), room, spoken, heard);
     if (figure.pick) {
       // Dragging sideways picks; dragging up and down scrolls the page, on a touch screen too.
@@ -315,8 +448,22 @@ window.hand = (() => {
       picture.addEventListener("pointerdown", picked);
       picture.addEventListener("pointermove", (event) => event.buttons && picked(event));
     }
+    if (figure.keyed) {
+      stage.addEventListener("keydown", (event) => {
+        const change = figure.keyed(event.key, state);
+        if (!change || event.altKey || event.ctrlKey || event.metaKey) return;
+        event.preventDefault();
+        event.stopPropagation();
+        changed(change);
+      });
+    }
     root.append(stage);
     root.classList.add("hand-live");
+    if (!figure.draw) {
+      draw();
+      if (state.where) follow = addressed(figure, state, changed);
+      return;
+    }
     const lay = () => {
       const now = Math.floor(room.clientWidth);
       if (now < 220 || now === width) return; // narrower only while the page is being laid out
@@ -342,5 +489,5 @@ window.hand = (() => {
   document.addEventListener("DOMContentLoaded", startAll);
   const drawing = { html, svg, text, line, dot, panel, heading, curve, labels, cells, outline };
   const numbers = { range, sum, dotted, column, clamp, softmax, solver, randoms, normal, shuffled, number };
-  return { figures, player, ...drawing, ...numbers };
+  return { figures, player, walk, ...drawing, ...numbers };
 })();

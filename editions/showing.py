@@ -36,6 +36,9 @@ _seaborn.set_theme = lambda *a, font_scale=1, **k: _theme(
 # A drawing has no axes, and its letters have their places.
 LARGER = {True: "_larger = 1.15\n", False: "_larger = 1.0\n"}
 
+# Figures that step through code are for a screen of one's own: no room could read the letters.
+STEPPED = ("forward", "dual_step")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -119,7 +122,7 @@ def _directive(opened: re.Match, inner: list[str]) -> list[Item]:
     label = options.get("label") or options.get("name") or ""
     if STATED.match(kind):
         return [Item("statement", label, whole)]
-    if kind == "hand":
+    if kind == "hand" and opened[3].strip() not in STEPPED:
         return [Item("hand", label, whole)]
     if kind in ("warning", "admonition") and options.get("class") in ("important", "warning"):
         return [Item("note", label, whole)]

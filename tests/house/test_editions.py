@@ -17,7 +17,7 @@ from book import BOOK
 from checks import COLUMNS, length_faults, link_faults, outside_faults
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from editions import contents, convert, lesson_slides, slides
+from editions import contents, convert, lesson_slides, showing, slides
 from editions.convert import files_of, without_solutions
 from editions.labels import chapters, name_of, names, notebook, title_of
 from editions.lessons import lessons
@@ -299,7 +299,8 @@ def test_visible_names_count_as_the_published_page_does():
     assert found["thm-one-step"] == "Theorem 12.1"
     assert found["eq-one-step-bracket"] == "(12.2)"
     assert found["ex-one-step-halves"] == "Exercise 12.2 (Two halves)"
-    assert found["fig-one-step-rounding"] == "Fig. 12.2"
+    assert found["fig-hand-dual-step"] == "Fig. 12.2"
+    assert found["fig-one-step-rounding"] == "Fig. 12.3"
     assert found["fig-hand-opener"] == "Fig. 1"
     assert found["sec-trained-valley"] == ""  # above a paragraph
     assert title_of("../dual/kernel.ipynb", "ridge/heads").startswith("The softmax kernel")
@@ -461,6 +462,15 @@ def test_figures_of_the_minutes_come_onto_the_slides():
         figures = {label for label in named if label.startswith("fig-")}
         hands = {label for label in figures if label.startswith("fig-hand-")}
         assert figures - hands - drawn == set(), lesson.number
+
+
+def test_code_line_by_line_comes_onto_no_slide():
+    """Its letters would be smaller than 24 pixels."""
+    scripts = (BOOK / "assets" / "hand").glob("*.js")
+    stepped = {path.stem for path in scripts if "hand.walk(" in path.read_text("utf-8")}
+    assert stepped == set(showing.STEPPED)
+    labels = {item.label for items in showing.shown("ridge/prompt").values() for item in items}
+    assert "fig-architecture" in labels and "fig-hand-forward" not in labels
 
 
 def test_slides_ask_no_other_host_and_find_their_files(tmp_path):

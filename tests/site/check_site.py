@@ -192,6 +192,11 @@ TRIED = {
     ".hand-controls > button": ("Space",),
     ".hand-choice label:last-child input": ("ArrowRight",),
     "tr:first-child td:nth-child(2) button": ("ArrowDown",),
+    ".hand-steps button:nth-child(3)": ("Space",),
+    ".hand-code li:nth-child(6) button": ("ArrowLeft",),
+    ".hand-steps button:nth-child(1)": ("ArrowRight",),
+    ".hand-steps button:nth-child(4)": ("ArrowLeft",),
+    ".hand-steps button:nth-child(2)": ("Space",),
 }
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,28 +31,33 @@ CLOSE = dict(rtol=1e-9, atol=1e-12)
 
 
 @pytest.fixture(scope="module")
-def script():
-    """script(name, code, **values): what the code returns, given the figure's `data`."""
+def browser():
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page()
-        for path in SCRIPTS:
-            page.add_script_tag(path=path)
-
-        def run(name, code, **values):
-            values["data"] = json.loads(hand.as_json(name))
-            body = f"(values) => {{ with (values) {{ return {code} }} }}"
-            return np.array(page.evaluate(f"({body})", values), dtype=float)
-
-        def say(name, **state):
-            """What a figure says in a state, changed from the one it opens in."""
-            code = "([data, more]) => ((f) => f.say({ ...f.state, ...more }))"
-            values = [json.loads(hand.as_json(name)), state]
-            return page.evaluate(f"{code}(hand.figures.{name}(data))", values)
-
-        run.say = say
-        yield run
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def script(browser):
+    """script(name, code, **values): what the code returns, given the figure's `data`."""
+    page = browser.new_page()
+    for path in SCRIPTS:
+        page.add_script_tag(path=path)
+
+    def run(name, code, **values):
+        values["data"] = json.loads(hand.as_json(name))
+        body = f"(values) => {{ with (values) {{ return {code} }} }}"
+        return np.array(page.evaluate(f"({body})", values), dtype=float)
+
+    def say(name, **state):
+        """What a figure says in a state, changed from the one it opens in."""
+        code = "([data, more]) => ((f) => f.say({ ...f.state, ...more }))"
+        values = [json.loads(hand.as_json(name)), state]
+        return page.evaluate(f"{code}(hand.figures.{name}(data))", values)
+
+    run.say = say
+    return run
 
 
 def arrays(name, *keys):
@@ -239,3 +245,173 @@ def test_numbers_in_words(script, value, words):
     code = "[...hand.number(value)].map((letter) => letter.codePointAt(0))"
     found = script("dual", code, value=value)
     assert "".join(map(chr, found.astype(int))) == words
+
+
+# --- functions line by line
+
+STEPPED = {"forward": "fig-hand-forward", "dual_step": "fig-hand-dual-step"}
+TEMPLATE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="hand.css">
+<body style="margin: 0"><p style="height: 1500px">Above.</p><figure id="{label}">{figure}
+<figcaption>Words.</figcaption></figure><script defer src="hand.js"></script>
+<script defer src="{name}.js"></script></body>"""
+
+
+@pytest.fixture(scope="module")
+def steps(browser, tmp_path_factory):
+    """steps(name, fragment, **context): a page opened as a file, at an address."""
+    folder, pages, faults = tmp_path_factory.mktemp("steps"), [], []
+    for path in (*SCRIPTS, BOOK / "assets" / "hand.css"):
+        shutil.copy(path, folder)
+    for name, label in STEPPED.items():
+        figure = hand.anchors(name, label) + hand.markup(name, "A still.")
+        text = TEMPLATE.format(name=name, label=label, figure=figure)
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+
+    def opened(name, fragment="", **context):
+        context = {"viewport": {"width": 1280, "height": 800}} | context
+        page = browser.new_page(**context)
+        pages.append(page)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text))
+        page.goto((folder / f"{name}.html").as_uri() + fragment)
+        return page
+
+    yield opened
+    assert faults == []
+    for page in pages:
+        page.close()
+
+
+def at(page) -> tuple[int, int]:
+    """The step that a page shows, and how many there are."""
+    words = page.locator(".hand-say").inner_text()
+    return tuple(map(int, re.match(r"Step (\d+) of (\d+)\.", words).groups()))
+
+
+def press(page, words):
+    """A click, also on a button that has nowhere to go."""
+    page.get_by_role("button", name=words, exact=True).click(force=True)
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_buttons_and_keys_move_through_the_code(steps, name):
+    page, last = steps(name), len(hand.numbers(name)["steps"])
+    assert at(page) == (1, last)
+    moves = [("Forward ›", 2), ("Forward ›", 3), ("‹ Back", 2), ("Last »", last)]
+    for words, step in [*moves, ("Forward ›", last), ("« First", 1), ("‹ Back", 1)]:
+        press(page, words)
+        assert at(page) == (step, last), words
+    keys = [("ArrowRight", 2), ("End", last), ("ArrowRight", last), ("ArrowLeft", last - 1)]
+    for where in (".hand-steps button >> nth=1", ".hand-code [aria-current]"):
+        for key, step in [("Home", 1), *keys, ("Home", 1), ("ArrowLeft", 1)]:
+            page.locator(where).press(key)
+            assert at(page) == (step, last), key
+    page.keyboard.press("Alt+ArrowRight")  # the browser's own
+    assert at(page) == (1, last)
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_each_step_shows_its_line_and_the_numbers_of_python(steps, name):
+    page, data = steps(name), hand.numbers(name)
+    for step in data["steps"]:
+        line = page.locator(".hand-code [aria-current=step]")
+        assert line.count() == 1
+        assert line.inner_text() == data["code"][step["line"]].strip()
+        assert page.locator(".hand-say").inner_text().endswith(step["say"])
+        wanted = [part for part in step["reads"] + step["makes"] if "rows" in part]
+        tables = page.locator(".hand-matrix")
+        assert tables.count() == len(wanted)
+        for table, part in zip(tables.all(), wanted):
+            words = table.locator("caption").inner_text()
+            assert words.startswith(part["name"])
+            assert " × ".join(map(str, part["shape"])) in words
+            cells = table.locator("td").evaluate_all(
+                "(cells) => cells.map((cell) => [cell.textContent, cell.className])"
+            )
+            assert len(cells) == np.size(part["rows"])
+            for (number, kind), value in zip(cells, np.ravel(part["rows"])):
+                # Two digits; the sign stands in the number, not in the colour alone.
+                digits = number.translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789"))
+                shown = float(digits.replace("·10", "e"))
+                assert shown == pytest.approx(value, rel=0.05)
+                assert (kind == "hand-minus") == ("−" in number) == (value < 0)
+        press(page, "Forward ›")
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_an_address_opens_at_its_step_and_follows_the_reader(steps, name):
+    label, fragment = STEPPED[name], partial("#{}-step-{}".format, STEPPED[name])
+    page = steps(name, fragment(4))
+    assert at(page)[0] == 4
+    # The figure is in view, though it stands below the first screen.
+    assert 0 <= page.locator(".hand-stage").bounding_box()["y"] < 400
+    assert page.locator(".hand-link").get_attribute("href") == fragment(4)
+    before = page.evaluate("history.length")
+    press(page, "Forward ›")
+    assert page.evaluate("location.hash") == fragment(5)
+    assert page.locator(".hand-link").get_attribute("href") == fragment(5)
+    assert page.evaluate("history.length") == before  # back leads to the page before
+    page.evaluate(f"location.hash = '{fragment(2)}'")
+    page.wait_for_timeout(100)
+    assert at(page)[0] == 2
+    last = at(page)[1]
+    for other, step in [("", 1), (f"#{label}", 1), (fragment(99), last), ("#other-step-3", 1)]:
+        page = steps(name, other)
+        assert at(page)[0] == step, other
+        assert page.evaluate("location.hash") == other  # untouched until the reader moves
+
+
+def test_a_line_that_runs_twice_leads_to_both_runs(steps):
+    page, data = steps("forward"), hand.numbers("forward")
+    line = next(i for i, code in enumerate(data["code"]) if "softmax" in code)
+    runs = [i for i, step in enumerate(data["steps"], 1) if step["line"] == line]
+    assert len(runs) == 2
+    for step in [*runs, runs[0]]:
+        page.locator(".hand-code button").nth(line).click()
+        assert at(page)[0] == step
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_a_phone_stacks_code_and_values(steps, name):
+    page = steps(name, viewport={"width": 360, "height": 740}, has_touch=True)
+    forward = page.get_by_role("button", name="Forward ›")
+    for _ in range(at(page)[1] - 1):
+        forward.tap()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        code, values = (
+            page.locator(f".hand-{part}").bounding_box() for part in ("code", "room")
+        )
+        assert values["y"] > code["y"] + code["height"]
+        # The current line is in sight within the list, which scrolls by itself.
+        line = page.locator(".hand-code [aria-current]").bounding_box()
+        assert (
+            code["y"] <= line["y"] and line["y"] + line["height"] <= code["y"] + code["height"]
+        )
+    assert at(page)[0] == at(page)[1]
+    assert forward.bounding_box()["height"] >= 32
+
+
+def test_steps_are_heard_and_the_focus_stays(steps):
+    page = steps("forward")
+    assert page.locator(".hand-heard").inner_text() == ""  # not before the reader moves
+    page.locator(".hand-steps button").nth(1).focus()
+    page.keyboard.press("Enter")  # at the first step there is no way back
+    assert page.evaluate("document.activeElement.textContent") == "‹ Back"
+    assert page.locator(".hand-steps button").nth(1).get_attribute("aria-disabled") == "true"
+    page.locator(".hand-code [aria-current]").press("End")
+    assert page.evaluate("document.activeElement.ariaCurrent") == "step"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.wait_for_timeout(800)
+    heard = page.locator(".hand-heard")
+    assert heard.get_attribute("aria-live") == "polite"
+    assert heard.inner_text() == page.locator(".hand-say").inner_text()
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_without_a_script_the_still_picture_stands_where_the_link_leads(steps, name):
+    page = steps(name, f"#{STEPPED[name]}-step-3", java_script_enabled=False)
+    still = page.locator(".hand-still")
+    assert still.is_visible() and still.get_attribute("alt") == "A still."
+    assert 0 <= still.bounding_box()["y"] < 800 - still.bounding_box()["height"]
+    assert page.locator(".hand-stage").count() == 0
