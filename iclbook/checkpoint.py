@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from iclbook.files import read_hashed, write_hashed
+from iclbook.files import read_hashed, write_hashed, writing_to
 from iclbook.machine import processor
 
 
@@ -48,5 +48,6 @@ class Checkpoint:
         torch.save(
             (state(), self.earlier + time.monotonic() - self._start, processor()), content
         )
-        write_hashed(self.path, content.getvalue())
+        with writing_to(self.path.parent):  # no point of the sweep may be kept there yet
+            write_hashed(self.path, content.getvalue())
         self._last = time.monotonic()

@@ -176,7 +176,7 @@ def on_worker(
         "a worker has other code or packages than this process; make them agree, then start "
         "the worker anew",
     )
-    seen = checkpoint if checkpoint and checkpoint.parent.is_dir() else None
+    seen = checkpoint if checkpoint and checkpoint.parents[1].is_dir() else None
     return compute_point(experiment, settings, point, seen)
 
 

@@ -1,10 +1,6 @@
 """Shared measures of spread and trend, on pandas and scipy: bands, standard errors, intervals,
-slopes, pairs.
+slopes, pairs."""
 
-scipy.stats takes most of a second to import, so only the bootstrap does.
-"""
-
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,20 +35,6 @@ def t_interval(values, level: float = 0.95) -> Interval:
         error = values.std(ddof=1) / len(values) ** 0.5
         half = stdtrit(len(values) - 1, (1 + level) / 2) * error
     return Interval(float(mean), float(mean - half), float(mean + half))
-
-
-def bootstrap_interval(
-    values, statistic: Callable = np.mean, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """A statistic of `values`, (count,), with its bias-corrected bootstrap interval of 9,999
-    resamples."""
-    from scipy import stats
-
-    values = np.asarray(values, dtype=float)
-    found = stats.bootstrap(
-        (values,), statistic, confidence_level=level, rng=np.random.default_rng(seed)
-    )
-    return Interval(float(statistic(values)), *map(float, found.confidence_interval))
 
 
 def loglog_slope(x, y, level: float = 0.95) -> Interval:

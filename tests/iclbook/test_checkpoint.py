@@ -56,15 +56,18 @@ def test_a_checkpoint_of_another_processor_is_left_aside(path, monkeypatch, caps
     assert "another processor" in capsys.readouterr().err
 
 
-def test_the_runner_hands_out_a_checkpoint_and_clears_it_away(tmp_path, monkeypatch, lemma5):
-    stopped = []
+@pytest.mark.parametrize("last", [0, 1])
+def test_the_runner_hands_out_a_checkpoint_and_clears_it_away(
+    tmp_path, monkeypatch, lemma5, last
+):
+    partial, stopped = tmp_path / "kept" / "nowhere yet", []
 
     def function(settings, point, checkpoint):
         checkpoint.seconds = 0
         state = checkpoint.load() or {"done": 0}
-        time.sleep(0.2 * (point["seed"] == 1 and not stopped))
+        time.sleep(0.2 * (point["seed"] == last and not stopped))
         checkpoint.save(lambda: {"done": state["done"] + 1})
-        if point["seed"] == 1 and not stopped:
+        if point["seed"] == last and not stopped:
             stopped.append(checkpoint.path)
             raise KeyboardInterrupt
         columns = dict.fromkeys(lemma5.tables["losses"].measures, float(state["done"]))
@@ -73,10 +76,10 @@ def test_the_runner_hands_out_a_checkpoint_and_clears_it_away(tmp_path, monkeypa
     monkeypatch.setattr(Experiment, "resolve", lambda self: function)
     settings = lemma5.settings("full", seeds=(0, 1))
     with pytest.raises(KeyboardInterrupt):
-        runner.compute(lemma5, settings, partial=tmp_path)
-    assert stopped[0].exists() and stopped[0].parent == tmp_path
-    computed = runner.compute(lemma5, settings, partial=tmp_path)
-    assert computed.seconds[1] >= 0.2, "the time of the attempt that was stopped counts"
+        runner.compute(lemma5, settings, partial=partial)
+    assert stopped[0].exists() and stopped[0].parent == partial
+    computed = runner.compute(lemma5, settings, partial=partial)
+    assert computed.seconds[last] >= 0.2, "the time of the attempt that was stopped counts"
     done = computed.tables["losses"]["simulated"].tolist()
-    assert done == [0, 1], "the second point took up what the first attempt had left"
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".point", ".point"]
+    assert done == [seed == last for seed in (0, 1)], "it took up what the first attempt left"
+    assert sorted(path.suffix for path in partial.iterdir()) == [".point", ".point"]

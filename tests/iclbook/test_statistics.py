@@ -9,7 +9,6 @@ from scipy import stats
 
 from iclbook.statistics import (
     bands,
-    bootstrap_interval,
     loglog_slope,
     paired,
     paired_ratio,
@@ -38,13 +37,6 @@ def test_the_t_interval_covers_as_often_as_it_says():
 def test_an_interval_of_one_value_or_of_nan_is_nan():
     assert np.isnan(t_interval([1.0]).low) and t_interval([1.0]).estimate == 1.0
     assert np.isnan(t_interval([1.0, np.nan, 2.0])).all()
-
-
-def test_the_bootstrap_interval_covers_and_repeats_itself():
-    values = np.random.default_rng(1).exponential(size=200)
-    found = bootstrap_interval(values, np.median)
-    assert found == bootstrap_interval(values, np.median)
-    assert found.low < np.log(2) < found.high and found.estimate == np.median(values)
 
 
 @given(st.floats(0.01, 3), st.floats(0.1, 10.0))
