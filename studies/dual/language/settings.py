@@ -167,7 +167,8 @@ CHEAP = dict(alphas=(0.5,), c=(), negatives=((EVERY, 0.5),), best=(), epochs=0, 
 CHOSEN = {
     "cola": dict(
         rate=5e-5, best=((0.5, 0.0, 0, 0.0), (0.0, 0.1, 0, 0.0), (0.0, 0.0, EVERY, 0.1))
-    )
+    ),
+    "stsb": dict(rate=1e-4),
 }
 ITEM = {"cola": "CoLA", "mrpc": "MRPC", "stsb": "STS-B", "rte": "RTE"}
 
