@@ -168,7 +168,9 @@ CHOSEN = {
     "cola": dict(
         rate=5e-5, best=((0.5, 0.0, 0, 0.0), (0.0, 0.1, 0, 0.0), (0.0, 0.0, EVERY, 0.1))
     ),
-    "stsb": dict(rate=1e-4),
+    "stsb": dict(
+        rate=1e-4, best=((0.5, 0.0, 0, 0.0), (0.0, 1.0, 0, 0.0), (0.0, 0.0, EVERY, 0.1))
+    ),
 }
 ITEM = {"cola": "CoLA", "mrpc": "MRPC", "stsb": "STS-B", "rte": "RTE"}
 
