@@ -89,7 +89,7 @@ def test_each_strength_reaches_the_model(found, changes):
 
 
 def test_a_rate_is_tried_on_the_original_alone():
-    quick = RATES.quick
+    quick = RATES["cola"].quick
     tried = dataclasses.replace(quick, epochs=1)
     point = dict(task="mrpc", rate=3e-3, seed=0)
     curves = compute.rates(tried, point, Checkpoint())["curves"]
