@@ -19,7 +19,7 @@ def note_titles(app, doctree):
 def by_kind(self, docnames=None):
     """What the page shows: [(kind, its statements)], as the documents were read."""
     env, groups = self.domain.env, defaultdict(list)
-    for label, about in env.proof_list.items():
+    for label, about in getattr(env, "proof_list", {}).items():  # none where none is stated
         docname = about["docname"]
         chapter, title = env.titles[docname].astext(), about.get("title") or label
         entry = IndexEntry(title, 0, docname, label, chapter, "", "")
