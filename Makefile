@@ -1,12 +1,13 @@
 # Everything runs from a bare clone: the first target that needs it makes .venv (network needed then, never later).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book pdf student instructor slides rehearse test test-plain chapters check-site lab results verify bench strip clean in-place
+.PHONY: help book pdf student instructor slides rehearse test test-plain chapters check-site lab results verify bench mutants trust strip clean in-place
 
 BIN := .venv/bin
 STAMP := .venv/.iclbook-installed
 LAB_STAMP := .venv/.iclbook-lab-installed
 SITE_STAMP := .venv/.iclbook-site-installed
+MUTANTS_STAMP := .venv/.iclbook-mutants-installed
 VERSION_OK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # One thread a process: two busy processes share two cores, and equal thread counts give equal bits.
@@ -97,6 +98,13 @@ verify: $(STAMP)  ## recompute a part of every stored result and compare
 bench: $(STAMP)  ## time the package beside the straightforward way, into results/benchmarks/summary.json
 	@for file in $(filter-out %/summary.py,$(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
+mutants: $(MUTANTS_STAMP)  ## small mistakes in the code, one at a time: do the tests notice? (an hour of two cores)
+	$(BIN)/python tests/trust/mutants.py
+
+trust: $(STAMP)  ## kill runs and let them go on, verify twice, count: into results/trust/summary.json
+	$(BIN)/python tests/trust/summary.py
+	$(PLAIN) $(BIN)/python tests/trust/summary.py verify
+
 strip: $(STAMP)  ## remove outputs from the chapters before a commit
 	find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -print0 \
 	    | xargs -0 $(BIN)/nbstripout --keep-id --extra-keys "$(LAB_KEYS) $(CELL_KEYS)"
@@ -129,6 +137,10 @@ $(STAMP): requirements.txt pyproject.toml | in-place
 
 $(LAB_STAMP): $(STAMP) requirements-lab.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-lab.txt
+	@touch $@
+
+$(MUTANTS_STAMP): $(STAMP) requirements-mutants.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-mutants.txt
 	@touch $@
 
 $(SITE_STAMP): $(STAMP) requirements-site.txt

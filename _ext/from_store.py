@@ -255,6 +255,12 @@ def bench(name, rawtext, text, lineno, inliner, options=None, content=()):
     return [nodes.Text(f"{timed()[text]:g}")], []
 
 
+def trust(name, rawtext, text, lineno, inliner, options=None, content=()):
+    """The role {trust}`key`: a number of the summary that `make trust` writes."""
+    found = json.loads((BOOK / "results" / "trust" / "summary.json").read_text())
+    return [nodes.Text(f"{found[text]:g}")], []
+
+
 MARKERS = {
     "<!-- benchmarks -->": benchmarks,
     "<!-- licences -->": licences,
@@ -266,5 +272,6 @@ MARKERS = {
 
 def setup(app):
     app.add_role("bench", bench)
+    app.add_role("trust", trust)
     app.connect("source-read", filler(MARKERS))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

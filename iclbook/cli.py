@@ -43,19 +43,11 @@ def list_(as_json, store):
     rows = []
     for e in experiments().values():
         meta, state, error = state_of(store, e)
-        rows.append(
-            {
-                "id": e.id,
-                "item": e.item,
-                "chapter": e.chapter,
-                "profiles": [name for name in PROFILES if getattr(e, name) is not None],
-                "stored": error is None,
-                "state": state,
-                "error": error,
-                "wall_seconds": meta.get("wall_seconds"),
-                "deviations": e.deviations(),
-            }
-        )
+        row = {"id": e.id, "item": e.item, "chapter": e.chapter}
+        row["profiles"] = [name for name in PROFILES if getattr(e, name) is not None]
+        row |= {"stored": error is None, "state": state, "error": error}
+        row["wall_seconds"] = meta.get("wall_seconds")
+        rows.append(row | {"deviations": e.deviations()})
     if as_json:
         _print_json(rows)
         return
@@ -233,10 +225,8 @@ def status(as_json, store):
     results = []
     for e in experiments().values():
         meta, state, error = state_of(store, e)
-        about = {
-            name: meta.get(name)
-            for name in ("created", "wall_seconds", "seeds", "tables", "machines", "versions")
-        }
+        kept = ("created", "wall_seconds", "seeds", "tables", "machines", "versions")
+        about = {name: meta.get(name) for name in kept}
         known = {"id": e.id, "stored": error is None, "state": state, "error": error}
         results.append(known | about)
     files = store.root.glob(".partial/*/*/*/*") if os.path.isdir(store.root) else ()

@@ -160,9 +160,7 @@ def test_no_python_file_escapes_the_formatter():
     assert [path.name for path in files if mark in path.read_text(encoding="utf-8")] == []
 
 
-@pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-lab.txt", "requirements-site.txt"]
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in BOOK.glob("requirements*.txt")))
 def test_requirements_are_pinned(name):
     assert pin_faults((BOOK / name).read_text(encoding="utf-8")) == []
 

@@ -1,4 +1,4 @@
-"""What a run would take: points, what is kept of them, time."""
+"""What a run would take: points, what is kept of them, time, memory."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ import pytest
 from iclbook import runner
 from iclbook.catalogue import find
 from iclbook.cli import main
+from iclbook.plan import in_words, planned
 from iclbook.store import Store
 from iclbook.unfinished import keep
 
@@ -38,3 +39,25 @@ def test_a_dry_run_computes_nothing_and_foresees_points_and_time(tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["iclbook", "status", "--store", str(tmp_path)])
     main()
     assert f"unfinished: {folder} (1 files); the same run goes on" in capsys.readouterr().out
+
+
+def test_memory_grows_with_sizes_and_not_with_steps(tmp_path):
+    peaks = json.loads((Store().root / "benchmarks" / "memory.json").read_text())
+    empty, experiment = peaks["imports"], find("yang2024/fig2a")
+    more = peaks[experiment.id] - empty
+    assert 50 < empty < 1_000 and 0 < more < 4_000, "MiB"
+    full = experiment.full
+
+    def memory(**changes):
+        return planned(experiment.variant("full", **changes), "full", Store(tmp_path))["memory"]
+
+    assert memory(steps=7 * full.steps) == pytest.approx(empty + more)
+    assert memory(H=3 * full.H) == pytest.approx(empty + 3 * more)
+    assert memory(d=2 * full.d, steps=1) == pytest.approx(empty + 4 * more)
+    assert memory(H=1) == pytest.approx(empty + more), "smaller is not promised to need less"
+
+
+def test_a_plan_says_memory_where_it_was_measured():
+    row = {"id": "a/b", "points": 2, "kept": 0, "seconds": 90.0, "memory": 1234.5}
+    assert in_words(row).endswith("on one thread, at most 1,234 MiB a process")
+    assert "MiB" not in in_words(row | {"memory": None})

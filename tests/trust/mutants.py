@@ -58,6 +58,8 @@ MISTAKES = {
     "flag": ("core/ReplaceTrueWithFalse", "core/ReplaceFalseWithTrue"),
     "loop": ("core/ZeroIterationForLoop", "core/ReplaceContinueWithBreak"),
 }
+# Where a star is no product.
+SIGNATURES = ("param", "parameters", "argument", "arglist", "lambdef")
 COLUMNS = ("key", "kind", "mistake", "module", "line", "before", "after", "noticed_by")
 
 
@@ -76,12 +78,12 @@ def mutants_of(module: str, mistake: str) -> list[list[tuple[str, int]]]:
     """The (operator, occurrence) pairs of a mistake at each place of a module."""
     tree, places = parso.parse((BOOK / module).read_text(encoding="utf-8")), defaultdict(list)
     for name in MISTAKES[mistake]:
-        operator = get_operator(name)()
-        found = (
-            place for node in ast_nodes(tree) for place in operator.mutation_positions(node)
-        )
-        for occurrence, (start, _) in enumerate(found):
-            places[start].append((name, occurrence))
+        operator, occurrence = get_operator(name)(), 0
+        for node in ast_nodes(tree):
+            for start, _ in operator.mutation_positions(node):
+                if not (node.type == "operator" and node.parent.type in SIGNATURES):
+                    places[start].append((name, occurrence))
+                occurrence += 1
     return list(places.values())
 
 

@@ -9,6 +9,7 @@ from iclbook.dual.attention import SelfAttention
 from iclbook.dual.kernel import softmax_kernel
 from iclbook.dual.modified import (
     Augment,
+    Modification,
     attention,
     attention_weights,
     dual_attention,
@@ -334,3 +335,14 @@ def test_bad_input_is_refused_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_stacked_strengths_are_those_of_each_layer():
+    parts = [Modification(alpha=0.3), Modification(beta=0.5, r=2), Modification()]
+    whole = Modification.stacked(parts, torch.float64)
+    assert whole.negatives is None
+    for name in ("alpha", "beta", "r"):
+        column = getattr(whole, name)
+        assert column.shape == (3, 1, 1, 1)
+        assert column.flatten().tolist() == [getattr(part, name) for part in parts]
+    assert (whole.alpha.dtype, whole.r.dtype) == (torch.float64, torch.int64)

@@ -126,8 +126,10 @@ def test_a_linear_model_has_no_nonlinear_share_and_a_deep_one_has(dictionary):
     torch.testing.assert_close(
         scaling_error(lambda y: y**2, y, 2.0), torch.tensor(1.0, dtype=torch.float64)
     )
+    N = dictionary.N  # as many prompts as labels are enough
+    torch.testing.assert_close(linear_part(y[:N], predicted[:N]), table, rtol=1e-6, atol=1e-8)
     with pytest.raises(InputError, match="take more"):
-        linear_part(y[:3], predicted[:3])
+        linear_part(y[: N - 1], predicted[: N - 1])
 
 
 def test_the_linear_part_does_not_depend_on_what_lay_in_memory():

@@ -49,6 +49,7 @@ def test_a_dictionary_that_shares_a_sample_with_the_rest_is_refused():
     split = split_data("wine", K, D, 0)
     with pytest.raises(InputError, match="share samples"):
         replace(split, others=np.append(split.others, split.members[0]))
+    assert len(split_data("wine", 89, D, 0).others) == 89  # 178 wines, half of them
     with pytest.raises(InputError, match="fewer than 2 K"):
         split_data("wine", 100, D, 0)
     with pytest.raises(InputError, match="data must be one of"):

@@ -1,6 +1,7 @@
 """Claims of the chapter on the softmax kernel say no to false data; its experiments are what
 they say."""
 
+import math
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,7 @@ from claims import outcome
 
 from iclbook.catalogue import find
 from iclbook.dual.kernel import attention_variance, draw_directions, log_gaussian_kernel
-from studies.dual.kernel.compute import projected_prompt
+from studies.dual.kernel.compute import features_variance, projected_prompt
 from studies.dual.kernel.tables import log_slopes
 
 D_R = (10, 100, 1_000)
@@ -164,3 +165,17 @@ def test_heat_maps_are_attention_matrices():
     assert (every > 0).all(axis=None) and (every.groupby("query").size() == 16).all()
     error = weights.sub(exact, axis=0).abs().mean()
     assert error[20_000] < 0.2 * error[10]
+
+
+def test_each_kind_of_features_has_the_variance_of_its_own_kind():
+    settings = find("ren2024/features-variance").quick
+    point = {"cosine": 0.5, "seed": 3}
+    found = features_variance(settings, point)["moments"].set_index("features")
+    square, inner = settings.squared_norm, settings.squared_norm * 0.5
+    second, mean = math.exp(2 * square + 4 * inner), math.exp(inner)  # of one iid term
+    iid, orthogonal = found["variance_exact"][["iid", "orthogonal"]]
+    assert iid == pytest.approx((second - mean**2) / settings.d_r)
+    assert orthogonal < 0.999 * iid
+    off = (found["variance"] - found["variance_exact"]).abs() / found["variance_error"]
+    assert (off < 5).all()
+    assert found["mean_exact"].tolist() == pytest.approx([mean] * 3)

@@ -55,6 +55,15 @@ def test_claims_hold_on_small_tables(name, results):
     assert verdict(f"ren2024/{name}", results) == "reproduced"
 
 
+def test_the_relative_standard_error_is_that_of_the_middle_over_the_closed_form(results):
+    fig3 = results[FIG3]
+    N, exact = fig3.settings.N, fig3["exact"]
+    for weights, row in against_closed_form(fig3).iterrows():
+        middle = exact[(exact["weights"] == weights) & (exact["step"] == N // 2)]
+        error = (middle["single_se"] ** 2).sum() ** 0.5 / len(middle)
+        assert row["relative_se"] == pytest.approx(error / middle["closed"].mean())
+
+
 def to(number):
     return lambda values: number
 

@@ -116,6 +116,7 @@ FALSE = [
     (COLLAPSE, targets(learned=1.2)),
     (COLLAPSE, targets(learned=NAN)),
     (COLLAPSE, targets(fixed=1.0)),  # it happens anyway
+    (COLLAPSE, targets(fixed=1.45)),
     (COLLAPSE, targets(fixed=NAN)),
     (COLLAPSE, targets(start=1.0)),  # it was so from the start
     (COLLAPSE, targets(centred=(False,))),  # negatives were not looked at
@@ -127,6 +128,11 @@ TRUE = repeated() | growth() | targets()
 def test_claims_say_no_to_false_data(claim, false):
     assert said(claim, TRUE) == "reproduced"
     assert said(claim, false) == "not reproduced"
+
+
+@pytest.mark.parametrize("change", [dict(fixed=1.55), dict(start=1.55, fixed=1.55)])
+def test_more_than_one_and_a_half_directions_are_no_collapse(change):
+    assert said(COLLAPSE, targets(**change)) == "reproduced"
 
 
 @pytest.mark.parametrize("missing", [0.0, 2.0, 2.1, -0.1])

@@ -7,14 +7,17 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import ttest_rel
 
 from iclbook.catalogue import find
 from iclbook.dual import modified
+from iclbook.dual.attention import SelfAttention
 from iclbook.runner import compute
 from iclbook.store import Result
 from studies.dual.further_tasks.tables import pair
 from studies.dual.modified.tables import layers
+from studies.dual.trained.compute import _of_parameters
 from studies.dual.trained.settings import STARTS, Trained
 from studies.dual.trained.tables import (
     by_sign,
@@ -297,3 +300,17 @@ def test_todays_code_ends_at_the_layers_output_and_breaks_when_broken(monkeypatc
         lambda values, negatives, beta: values.unsqueeze(-3),
     )
     assert verdict() == "not reproduced"
+
+
+def test_parameters_that_symmetry_allows_have_no_asymmetry():
+    layer = SelfAttention(5, 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        layer.W_K[0], layer.W_Q[0] = torch.eye(5), 3 * torch.eye(5)
+        layer.W_V[0, -1] = torch.tensor([0.3, 0.0, 0.4, 0.0, -2.0])
+    found = _of_parameters(layer)
+    assert found["score_scale"] == pytest.approx(3 / 5**0.5)
+    assert found["asymmetry"] == pytest.approx(0, abs=1e-6)
+    assert (found["value_scale"], found["value_of_x"]) == (-2, pytest.approx(0.25))
+    with torch.no_grad():
+        layer.W_Q[0, 0, 1], layer.W_Q[0, 1, 0] = 4, -4  # turns, and leaves the diagonal
+    assert _of_parameters(layer)["asymmetry"] == pytest.approx((32 / (36 + 32)) ** 0.5)

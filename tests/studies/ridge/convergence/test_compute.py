@@ -131,3 +131,13 @@ def test_steps_of_the_rules():
         Thm1Rates(steps=2, gammas=(0.25,), multiples=(1.0,)), point | {"rule": "tuned"}
     )["steps"].iloc[0]
     assert unreached[["steps", "rate_w", "rate_Q"]].isna().all()
+
+
+@pytest.mark.parametrize("sweep", ["K", "H"])
+def test_the_fixed_rate_is_the_smallest_of_its_own_sweep(sweep):
+    s = Thm1Rates(dictionary_sizes=(6, 24), heads=(16, 64), steps=1)
+    sizes = [(K, s.H) for K in (6, 24)] if sweep == "K" else [(s.K, H) for H in (16, 64)]
+    rates = [theory.TheoryRule.at(*compute._start(s, *each, 1)[::-1]).rate_w for each in sizes]
+    point = {"sweep": sweep, "size": 24 if sweep == "K" else 64, "rule": "fixed", "seed": 1}
+    found = compute.thm1_rates(s, point)["steps"]["rate_w"].item()
+    assert found == pytest.approx(min(rates)) and max(rates) > 1.01 * min(rates)

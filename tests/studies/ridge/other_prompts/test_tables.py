@@ -8,6 +8,7 @@ from studies.ridge.other_prompts.tables import (
     gain_over,
     losses_at_end,
     never_shown,
+    sets_at_end,
     share_of_the_gain,
 )
 
@@ -43,6 +44,11 @@ def test_measures_are_what_they_are_called():
     assert added_by_softmax(losses).loc[2] == pytest.approx(added)
 
     result = stored(OF_MANY[0])[MANY]
+    for tokens in ("gaussian", "unit"):
+        zero = result["expected"].query("predictor == 'zero' and tokens == @tokens")
+        for row in zero.itertuples():
+            held = sets_at_end(result, tokens).loc[(row.N, row.K, row.shown, row.seed), "zero"]
+            assert held == row.loss
     losses = never_shown(result, "gaussian")
     assert set(losses.index.droplevel("seed")) == {(6, 18, 6), (10, 40, 10)}
     here = losses.loc[(10, 40, 10, 3)]

@@ -58,6 +58,16 @@ def test_it_fails_for_an_untrained_model_or_one_that_minds_the_order():
     assert verdict_after(CLAIM, ID, prompts=minds_the_order) == "not reproduced"
 
 
+def test_it_fails_where_something_beats_the_best_table():
+    def beats(prompts):
+        here = prompts.query("seed == 2 and replaced == 6 and draw == 0")
+        best = here.loc[here["predictor"] == "best", "loss"].item()
+        prompts.loc[here.index[here["predictor"] == "free table"], "loss"] = best - 1e-6
+        return prompts
+
+    assert verdict_after(CLAIM, ID, prompts=beats) == "not reproduced"
+
+
 def test_the_quick_profile_returns_the_documented_tables():
     result, s = live(find(ID), "quick"), find(ID).quick
     losses = result["prompts"]

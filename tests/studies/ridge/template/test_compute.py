@@ -1,8 +1,11 @@
 """The experiments of *Which template does it choose?* measure what their columns say."""
 
 import pytest
+import torch
+from sklearn.linear_model import Ridge
 
 from iclbook.catalogue import find
+from iclbook.ridge.prompt import sample_dictionary, sample_labels, sample_tasks
 from studies.ridge.template.compute import fig3, fig3_penalties, fig3_trained, lemma4
 
 FIG3, LEMMA4, TRAINED = "yang2024/fig3", "yang2024/lemma4", "yang2024/fig3-trained"
@@ -45,3 +48,24 @@ def test_lemma_4_is_least_squares_and_ratios_are_turned_to_at_least_one():
     assert 0 < len(ratios) < 60, "instances with N = m have no direction"
     assert (ratios[["norm", "residual"]] >= 1 - 1e-12).all(axis=None)
     assert (ratios["norm"] > 1).all()
+
+
+def test_gaps_are_those_of_ridge_regressions_fitted_to_sampled_tasks():
+    """scikit-learn's ridge, on labels that are drawn, against the exact expectations."""
+    small = find(FIG3).settings("quick", N_first=18, N_last=18)
+    found = fig3(small, {"tau": 0.3, "seed": 4})["gaps"].set_index("reading")["gap"]
+    generator = torch.Generator().manual_seed(4)
+    sizes = small.N_last, small.K, small.d, small.m
+    dictionary = sample_dictionary(*sizes, 0.3, generator=generator)
+    tasks = sample_tasks(4_000, small.m, generator=generator)
+    labels = sample_labels(dictionary, tasks, generator=generator)[:, :18].numpy()
+    Z, features = dictionary.features[:, :18].numpy(), dictionary.features.numpy()
+
+    def template(penalty):
+        ridge = Ridge(alpha=penalty, fit_intercept=False).fit(Z.T, labels.T)
+        return ridge.coef_ @ features  # (4,000, K)
+
+    difference = template(small.m * 0.3) - template(18 * 0.3)
+    assert found["fitted"] == pytest.approx((difference**2).mean(), rel=0.05)
+    unseen = (difference[:, 18:] ** 2).sum() / difference.size  # shown labels are copied
+    assert found["copied"] == pytest.approx(unseen, rel=0.05)
