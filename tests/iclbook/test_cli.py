@@ -16,6 +16,7 @@ from iclbook.catalogue import experiments, find
 from iclbook.cli import main
 from iclbook.errors import require
 from iclbook.listing import state_of
+from iclbook.machine import machine
 
 IDS = list(experiments())
 RUN = ["run", "yang2024/lemma5", "--profile", "quick", "--set", "draws=1000", "--seeds", "7"]
@@ -201,6 +202,17 @@ def test_all_of_a_profile_skips_what_has_none_and_says_so(says, monkeypatch, tmp
     first, second = text.splitlines()
     assert code == 0 and first == "yang2024/lemma5: skipped, has no paper profile"
     assert second.startswith("yang2024/fig2a: computed yang2024/fig2a")
+
+
+def test_verify_goes_on_behind_an_experiment_whose_inputs_are_not_here(says, monkeypatch):
+    row = {"ok": True, "rows": 3, "worst": 0.1, "missing": 0, "gaps": []}
+    row |= {"stored_on": [machine()], "computed_on": [machine()]}
+    monkeypatch.setattr("iclbook.verify.verify", lambda e, store, **how: row | {"id": e.id})
+    monkeypatch.delenv("ICLBOOK_GLUE", raising=False)
+    code, text = says("verify", "ren2024/glue-cola", "yang2024/lemma5")
+    first, _, last = text.splitlines()
+    assert code == 0 and first.startswith("ren2024/glue-cola ") and "skipped: " in first
+    assert last.startswith("yang2024/lemma5 ") and " agrees: 3 rows" in last
 
 
 def test_run_computes_a_chapter(tmp_path):

@@ -66,8 +66,9 @@ def test_sets_are_as_large_as_the_books_and_the_same_each_time(small, store):
     assert len(rows) == 20 and len(drawn) > 5
     assert {len(set(seeds.split())) for seeds in drawn} == {len(small.full.seeds)}
     assert {row["verdict"] for row in rows} <= {"reproduced", "not reproduced"}
-    few = {small.id: other_seeds._of_seeds(results[small.id], [1000])}
-    with pytest.raises(InputError, match="leave no sets"):
+    size = len(small.full.seeds)
+    few = {small.id: other_seeds._of_seeds(results[small.id], range(1000, 1000 + size))}
+    with pytest.raises(InputError, match="leave no sets"):  # but one
         list(other_seeds.subsets(LEMMA5, few, 1))
 
 
@@ -87,8 +88,13 @@ def test_fresh_sets_of_other_claims_are_kept_and_those_judged_again_replaced(sma
     path.parent.mkdir(parents=True)
     other, old = "yang2024/zeta", f"{LEMMA5.id},0,1 2,partly,7.0"
     path.write_text(f"claim,set,seeds,verdict,measured\n{other},0,1 2,partly,0.25\n{old}\n")
-    other_seeds.report_on([LEMMA5], tuple(range(1000, 1006)), store, sets=3, progress=False)
+    (row,) = other_seeds.report_on(
+        [LEMMA5], tuple(range(1000, 1006)), store, sets=3, progress=False
+    )
     lines = path.read_text().splitlines()
+    same = sum(line.split(",")[3] == LEMMA5.verdict for line in lines[1:-1])
+    assert same
+    assert row["fresh"] == {"sets": 3, "share": pytest.approx(same / 3)}
     assert lines[-1] == f"{other},0,1 2,partly,0.25" and old not in lines
     assert [line.split(",")[:2] for line in lines[1:-1]] == [[LEMMA5.id, s] for s in "012"]
     origin = json.loads(path.with_suffix(".json").read_text())

@@ -88,7 +88,7 @@ def test_a_point_that_kills_its_workers_ends_the_run(two_workers, monkeypatch):
     monkeypatch.setattr(two_workers.scheduler, "allowed_failures", 0)
     # A function that a worker can import: os._exit(1).
     results = clusters.completed(two_workers.scheduler_address, os._exit, 1, {0: ()})
-    with pytest.raises(InputError, match="1 workers died of the same point"):
+    with pytest.raises(InputError, match=r"^1 workers died of the same point"):
         list(results)
 
 

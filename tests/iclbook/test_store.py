@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -351,3 +352,10 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, caps
             pytest.fail("two hold one lock")
         error = capsys.readouterr().err
         assert error.startswith(said) and error.count("\n") == bool(said)
+
+
+def test_the_books_own_results_are_found_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ICLBOOK_STORE", raising=False)
+    store = Store()
+    assert store.is_books_own and store.root == Path(__file__).parents[2] / "results"

@@ -105,6 +105,8 @@ def agree(fresh, stored):
 def test_equal_tables_agree_and_a_part_agrees_with_the_whole(curves):
     assert compare(CURVES, curves, curves) == (0, 0.0)
     assert compare(CURVES, curves[curves["seed"] == 1], curves) == (0, 0.0)
+    timed = dataclasses.replace(CURVES, measures={"seconds": Measure("", clock=True)})
+    assert compare(timed, curves, curves) == (0, 0.0), "nothing is compared"
 
 
 @pytest.mark.parametrize(

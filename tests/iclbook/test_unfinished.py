@@ -5,6 +5,7 @@ import dataclasses
 import sys
 import time
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -107,3 +108,16 @@ def test_every_experiments_code_is_found():
         module = experiment.function.partition(":")[0]
         assert b"def " in unfinished.code_behind(module)
         assert find(experiment.id) is experiment
+
+
+def test_a_kept_point_takes_the_place_of_its_checkpoint_if_there_is_one(tmp_path):
+    tables = {"losses": pd.DataFrame({"seed": [3], "loss": [0.25]})}
+    for point in ({"seed": 3}, {"seed": 4}):
+        checkpoint = unfinished.checkpoint_of(tmp_path, point)
+        if point["seed"] == 3:
+            checkpoint.write_bytes(b"a state")
+        unfinished.keep(tmp_path, point, tables, 1.5, {"cores": 2})
+        assert not checkpoint.exists()
+        found, seconds, where = unfinished.kept_point(tmp_path, point, "cpu")
+        assert found["losses"]["loss"].item() == 0.25
+        assert (seconds, where["cores"]) == (1.5, 2)

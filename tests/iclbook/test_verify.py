@@ -2,10 +2,18 @@
 
 import pytest
 
-from iclbook.catalogue import experiments
+from iclbook.catalogue import experiments, find
 from iclbook.errors import InputError
 from iclbook.store import Store
-from iclbook.verify import verify
+from iclbook.verify import _turned, verify
+
+
+def test_a_part_moves_on_over_seeds_and_branches():
+    full = find("yang2024/thm1-rates").full
+    part = {"seeds": (full.seeds[-1],), "rules": ("theory",)}
+    assert _turned(part, full, 0) == part
+    assert _turned(part, full, 1) == {"seeds": (full.seeds[0],), "rules": ("fixed",)}
+    assert _turned(part, full, 2)["rules"] == ("tuned",)
 
 
 @pytest.mark.parametrize("experiment", experiments().values(), ids=list(experiments()))

@@ -26,10 +26,10 @@ from iclbook.store import Store
 BOOK = Path(__file__).resolve().parents[2]
 FOLDER = BOOK / "results" / "trust"
 FILE = FOLDER / "summary.json"
-SEED, RUNS, KILLS, LONGEST = 0, 20, 3, 12.0  # LONGEST: seconds until a run is killed
+SEED, RUNS, KILLS, LONGEST = 0, 20, 3, 6.0  # LONGEST: seconds until a run is killed
 STABLE = 0.9  # of the sets of fresh seeds give the recorded verdict
 # Points of a sweep, two at a time; and one training whose state is kept at every step.
-POINTS = ["-m", "iclbook", "run", "stress/shifts", "--seeds", "0-39", "--jobs", "2"]
+POINTS = ["-m", "iclbook", "run", "stress/shifts", "--seeds", "0-19", "--jobs", "2"]
 OFTEN = (
     "from iclbook.checkpoint import Checkpoint; Checkpoint.__init__.__defaults__ = (None, 0.0)"
 )

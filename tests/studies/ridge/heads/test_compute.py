@@ -23,6 +23,9 @@ def test_one_head_stops_by_its_rule_and_measures_what_its_columns_say():
     assert other["excess_loss"].iloc[0] != curves["excess_loss"].iloc[0]
     early = one_head(settings.changed(last_rate=1.0), point)["curves"]
     assert early["step"].max() == 0, "a rate under the last one ends the training"
+    # Nothing counts as improvement: the rate halves at each second look after the first.
+    flat = settings.changed(improvement=0.999, last_rate=0.3 * settings.rate)
+    assert one_head(flat, point)["curves"]["step"].max() == 250
 
 
 def test_two_heads_are_exact_one_is_at_its_bound_and_ranks_are_as_counted():

@@ -1,5 +1,6 @@
 """The experiments of *Which template does it choose?* measure what their columns say."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -69,3 +70,26 @@ def test_gaps_are_those_of_ridge_regressions_fitted_to_sampled_tasks():
     assert found["fitted"] == pytest.approx((difference**2).mean(), rel=0.05)
     unseen = (difference[:, 18:] ** 2).sum() / difference.size  # shown labels are copied
     assert found["copied"] == pytest.approx(unseen, rel=0.05)
+
+
+def test_cross_validation_leaves_one_shown_label_out():
+    """Every residual of a left-out label in closed form, r_i / (1 - h_ii)."""
+    s = find("yang2024/fig3-penalties").settings("quick", test_tasks=40)
+    found = fig3_penalties(s, {"N": 10, "seed": 2})["errors"].set_index("rule")
+    generator = torch.Generator().manual_seed(2)
+    dictionary = sample_dictionary(10, s.K, s.d, s.m, s.tau, generator=generator)
+    tasks = sample_tasks(40, s.m, generator=generator)
+    y = sample_labels(dictionary, tasks, generator=generator)[:, :10].numpy()
+    X, penalties = dictionary.Z.T.numpy(), np.logspace(*s.log10_penalties, s.grid)
+    squares, fits = [], []
+    for penalty in penalties:
+        inverse = np.linalg.inv(X.T @ X + penalty * np.eye(s.m)) @ X.T  # (m, N)
+        hat = X @ inverse  # (N, N)
+        squares.append((((y - y @ hat) / (1 - np.diag(hat))) ** 2).sum(1))
+        fits.append(y @ inverse.T)  # (tasks, m)
+    best = np.argmin(squares, axis=0)  # (tasks,)
+    chosen = np.array(fits)[best, np.arange(40)]
+    unseen = dictionary.features[:, 10:].numpy()
+    error = (((chosen - tasks.numpy()) @ unseen) ** 2).mean()
+    assert found.loc["cross-validated", "error"] == pytest.approx(error, rel=1e-6)
+    assert found.loc["cross-validated", "median"] == pytest.approx(np.median(penalties[best]))
