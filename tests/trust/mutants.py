@@ -2,8 +2,9 @@
 make mutants.
 
 A stratified sample: as many mutants of each kind of module, and within a kind as many of each
-kind of mistake as there are. Each is tried in a copy of the book: its module's own tests, the
-falsifications of its chapter's claims, and its chapter in the quick profile, until one fails.
+kind of mistake as there are. Each is tried in a copy of the book: its module's own tests, a few
+others that use it, the falsifications of its chapter's claims, and its chapter in the quick
+profile, until one fails.
 `verify` is not asked. The list is kept in results/trust/mutants.csv; what stands there under
 the same code is not tried again, so a run that was stopped goes on. Keys as arguments: those
 mutants are tried again, after the tests were mended.
@@ -129,17 +130,18 @@ def tests_of(module: str) -> dict[str, list[str]]:
         notebook = f"chapters/{part}/{chapter}.ipynb"
     else:
         own = Path("tests") / path.parent / f"test_{path.stem}.py"
-        users = (
-            [own] if (BOOK / own).exists() else importers(f"{own.parent}/test_*.py", imports)
-        )
-        stages["its tests"] = [*map(str, users)] or ["tests/iclbook/test_cli.py"]
+        users = importers(f"{own.parent}/test_*.py", imports)
+        first = [own] if (BOOK / own).exists() else users[:6]
+        others = [user for user in users if user not in first][:6]
+        stages["its tests"] = [*map(str, first)] or ["tests/iclbook/test_cli.py"]
+        stages["tests that use it"] = [*map(str, others)]
         notebook = f"chapters/{path.parent.name}/{path.stem}.ipynb"
         if not (BOOK / notebook).exists():
             notebook = next(map(str, importers("chapters/*/*.ipynb", imports)), None)
     if notebook:
         nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120"]
         stages["its chapter"] = [notebook, *nbval]
-    return stages
+    return {stage: arguments for stage, arguments in stages.items() if arguments}
 
 
 def importers(glob: str, imports: re.Pattern) -> list[Path]:
