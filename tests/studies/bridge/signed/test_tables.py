@@ -52,7 +52,11 @@ def test_plain_heads_need_a_falling_plain_curve_and_all_runs():
     curves = runs(power(2.0))
     curves.loc[(curves["kind"] == "all") & (curves["H"] == 2), "excess_loss"] = np.nan
     assert tables.factors(result(curves), "unit", "all")[2].isna().all()
-    for seed in (0, 1):
+    for seed in (0, 1):  # the other one is read
+        bent, plain = curves.copy(), (curves["kind"] == "none") & (curves["seed"] == seed)
+        bent.loc[plain & (curves["step"] == 10), "excess_loss"] = 0.5
+        found = tables.factors(result(bent), "unit", "learned")
+        assert found.isna().all(axis=1).tolist() == [seed == 0, seed == 1]
         plain = (curves["kind"] == "none") & (curves["H"] == 8) & (curves["seed"] == seed)
         found = tables.factors(result(curves[~plain]), "unit", "learned")
         assert found.isna().all(axis=1).tolist() == [seed == 0, seed == 1]
