@@ -32,6 +32,18 @@ def test_what_is_saved_is_loaded_and_no_path_means_no_file(path):
     assert Checkpoint(path.with_name("other")).load() is None
 
 
+def test_seconds_of_all_attempts_are_added_up(tmp_path, monkeypatch):
+    now = [1_000.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    for before, took in ((0.0, 40.0), (40.0, 7.5), (47.5, 1.0)):
+        keeper = Checkpoint(tmp_path / "point.checkpoint", seconds=0)
+        keeper.load()
+        assert keeper.earlier == before
+        now[0] += took
+        keeper.save(lambda: STATE)
+        now[0] += 500  # between two attempts
+
+
 def test_it_waits_between_two_saves(tmp_path):
     keeper = Checkpoint(tmp_path / "point.checkpoint", seconds=3_600)
     keeper.save(lambda: pytest.fail("too early"))
