@@ -41,9 +41,11 @@ def name(strengths) -> str:
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
     """A table of the study with columns `family` and `setting` in front."""
-    rows = table[KEYS].to_dict("records")
-    labels = {"family": [family(row) for row in rows], "setting": [name(row) for row in rows]}
-    return pd.DataFrame(labels, index=table.index).join(table)
+    every = table[KEYS].drop_duplicates()
+    rows = every.to_dict("records")
+    every = every.assign(family=list(map(family, rows)), setting=list(map(name, rows)))
+    labels = table[KEYS].merge(every, on=KEYS, how="left")[["family", "setting"]]
+    return labels.set_axis(table.index).join(table)
 
 
 def dev_scores(result, split: str = "dev", metric: str = "") -> pd.DataFrame:

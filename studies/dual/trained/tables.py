@@ -23,12 +23,16 @@ def conditions(result) -> dict:
     names = [name for name in CONDITION if name in next(iter(result.tables.values()))]
     if not names:
         return {(): result}
+    parts = {
+        name: {key: part.drop(columns=names) for key, part in table.groupby(names, sort=False)}
+        for name, table in result.tables.items()
+    }
     every = layers(result, "ends")[names].drop_duplicates()
     found = {}
     for key in every.itertuples(index=False, name=None):
         tables = {
-            name: table[(table[names] == list(key)).all(axis=1)].drop(columns=names)
-            for name, table in result.tables.items()
+            name: of_key.get(key, result[name][:0].drop(columns=names))
+            for name, of_key in parts.items()
         }
         found[key] = dataclasses.replace(result, tables=tables)
     return found
