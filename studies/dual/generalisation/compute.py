@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iclbook.dual import generalisation as G
 from iclbook.dual.kernel import softmax_kernel
+from studies.dual.generalisation import bounds as G
 
 
 def draw_pool(name: str, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

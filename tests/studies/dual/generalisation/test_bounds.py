@@ -7,9 +7,9 @@ from dual_draws import EXAMPLES, SEEDS, gen, vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclbook.dual import generalisation as G
 from iclbook.dual.kernel import draw_directions, log_positive_features, softmax_kernel
 from iclbook.errors import InputError
+from studies.dual.generalisation import bounds as G
 
 
 def pool(seed, size=60, d=3, d_v=2):
