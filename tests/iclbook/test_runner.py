@@ -11,6 +11,7 @@ import time
 import pandas as pd
 import psutil
 import pytest
+from vouch import vouched
 
 from iclbook import runner
 from iclbook.catalogue import find
@@ -184,10 +185,9 @@ def test_verify_turns_over_seeds_and_branches_and_deep_computes_every_point(
     assert computed[8] == lemma5.full.seeds
     path = store.file(lemma5, "full")
     meta = json.loads(path.read_text())
-    meta.pop("sha256")
-    path.write_text(json.dumps(meta | {"created": "2026-01-01T00:00:00+00:00"}))
+    path.write_text(vouched(meta | {"created": "2026-01-01T00:00:00+00:00"}))
     first = verify(lemma5, store) and computed[-1]
-    path.write_text(json.dumps(meta | {"created": "2026-01-02T00:00:00+00:00"}))
+    path.write_text(vouched(meta | {"created": "2026-01-02T00:00:00+00:00"}))
     assert (verify(lemma5, store) and computed[-1]) == ((first[0] + 1) % 5,)
 
 
