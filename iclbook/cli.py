@@ -20,11 +20,12 @@ from iclbook.options import (
     at_once,
     change_of,
     in_store,
+    interrupted,
+    on_stop,
     rotated,
     schedulers,
     seeds_of,
     settings_changed,
-    stop_in_one_line,
 )
 from iclbook.store import duration
 
@@ -258,7 +259,7 @@ def status(as_json, store):
 
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
-    stop_in_one_line()
+    on_stop(interrupted)
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
         with cli.make_context("iclbook", sys.argv[1:]) as context:

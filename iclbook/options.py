@@ -72,12 +72,14 @@ def change_of(text: str) -> tuple[str, object]:
         return name, value
 
 
-def stop_in_one_line() -> None:
-    """Let SIGINT and SIGTERM both end in KeyboardInterrupt, with no word of joblib's."""
+def on_stop(do) -> None:
+    """What SIGINT and SIGTERM do from here on."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupted)
+        signal.signal(each, do)
 
 
-def _interrupted(*_) -> None:
+def interrupted(*_) -> None:
+    """End in KeyboardInterrupt, once and with no word of joblib's."""
+    on_stop(signal.SIG_IGN)
     threading.excepthook = lambda _: None  # its thread stumbles over points taken from it
     raise KeyboardInterrupt

@@ -4,6 +4,7 @@ that can fail."""
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -394,3 +395,12 @@ def test_a_result_from_another_device_is_as_valid():
     deep = find("yang2024/fig2b").full
     assert deep.on_device("cuda").differing(deep.as_json()) == []
     assert deep.on_device("cuda").device_used == "cuda"
+
+
+def test_many_ctrl_c_end_in_one_line(tmp_path):
+    run, _, _ = started(tmp_path, MANY)
+    for _ in range(3):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.15)
+    error = run.communicate()[1].decode()
+    assert run.returncode == 130 and error.count("\n") == 1 and "run the same command" in error
