@@ -215,6 +215,18 @@ def test_verify_goes_on_behind_an_experiment_whose_inputs_are_not_here(says, mon
     assert last.startswith("yang2024/lemma5 ") and " agrees: 3 rows" in last
 
 
+def test_one_that_differs_among_others_that_agree_ends_with_exit_code_1(says, monkeypatch):
+    def verify(e, store, **how):
+        return row | {"id": e.id, "ok": e.id != "yang2024/prop1"}
+
+    row = {"rows": 3, "worst": 2.5, "missing": 0, "gaps": []}
+    row |= {"stored_on": [machine()], "computed_on": [machine()]}
+    monkeypatch.setattr("iclbook.verify.verify", verify)
+    code, text = says("verify", "yang2024/lemma4", "yang2024/prop1", "yang2024/lemma5")
+    assert code == 1 and text.count(" agrees: ") == 2 and text.count(" DIFFERS: ") == 1
+    assert says("verify", "yang2024/lemma4", "yang2024/lemma5")[0] == 0
+
+
 def test_verify_looks_at_the_others_where_one_is_damaged(monkeypatch, capsys):
     def verify(e, store, **how):
         require(e.id != "yang2024/lemma4", "full.json is damaged; restore it")
