@@ -8,10 +8,14 @@ from jupyter_client.manager import KernelManager
 
 
 def drop_dead_launch_buttons(app, config):
-    """Without a repository URL a launch button would lead nowhere (event config-inited)."""
-    if not config.html_theme_options.get("repository_url"):
-        for option in ("launch_buttons", "repository_url"):
-            config.html_theme_options.pop(option, None)
+    """Without a repository's URL a launch button would lead nowhere; with it, the repository
+    has a button too (event config-inited)."""
+    options = config.html_theme_options
+    if options.get("repository_url"):
+        options["use_repository_button"] = True
+        return
+    for option in ("launch_buttons", "repository_url"):
+        options.pop(option, None)
 
 
 def repair_body(app, pagename, templatename, context, doctree):

@@ -266,10 +266,14 @@ def fresh_shares(store: Store, claims: dict[str, Claim] | None = None) -> dict[s
         return {}
     claims = all_claims() if claims is None else claims
     recorded = {name: claim.verdict for name, claim in claims.items()}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
+    damaged = f"{store.named(path)} is damaged; restore it, or delete it and {path.stem}.json"
+    try:
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            require(None not in row.values(), damaged)
             same = row["verdict"] == recorded.get(row["claim"])
             counts.setdefault(row["claim"], []).append(same)
+    except (KeyError, ValueError, OSError, csv.Error):
+        raise InputError(damaged) from None
     return {
         name: {"sets": len(found), "share": sum(found) / len(found)}
         for name, found in counts.items()

@@ -20,11 +20,12 @@ from iclbook.options import (
     at_once,
     change_of,
     in_store,
+    interrupted,
+    on_stop,
     rotated,
     schedulers,
     seeds_of,
     settings_changed,
-    stop_in_one_line,
 )
 from iclbook.store import duration
 
@@ -65,7 +66,6 @@ def list_(as_json, store):
 @click.option(
     "--seeds",
     metavar="LIST",
-    default="",
     help="Seeds in place of the profile's, such as 0,1,2 or 10-14.",
 )
 @settings_changed
@@ -97,8 +97,10 @@ def run(ids, everything, chapter, profile, glue_dir, dry_run, as_json, store, **
         e for e in experiments().values() if everything or e.chapter == chapter
     ]
     require(bool(chosen), f"no experiment belongs to chapter {chapter!r}; see `iclbook list`")
-    changed = dict(change_of(text) for text in how.pop("changes"))
-    how["seeds"] = seeds_of(how["seeds"])
+    changes = [change_of(text) for text in how.pop("changes")]
+    changed = dict(changes)
+    require(len(changed) == len(changes), "--set names a setting twice; give each one value")
+    how["seeds"] = () if how["seeds"] is None else seeds_of(how["seeds"])
     if glue_dir:
         os.environ["ICLBOOK_GLUE"] = glue_dir  # the processes that compute points inherit it
     if profile in PROFILES and not ids:  # who asks for all wants those that there are
@@ -145,14 +147,19 @@ def verify_(ids, as_json, store, **how):
     chosen = [find(wanted) for wanted in ids] or list(experiments().values())
     from iclbook.verify import verify
 
-    rows, here = [], None
+    rows, here, broken = [], None, False
     for e in chosen:
         try:
             e.inputs_of(e.full)
         except InputError as error:  # what is not the book's need not be here
             click.echo(f"{e.id:32} skipped: {error}", err=as_json)
             continue
-        row = verify(e, store, **how)
+        try:
+            row = verify(e, store, **how)
+        except InputError as error:  # the others are looked at all the same
+            broken = True
+            click.echo(f"iclbook: {error}", err=True)
+            continue
         rows.append(row)
         if as_json:
             continue
@@ -167,7 +174,7 @@ def verify_(ids, as_json, store, **how):
         click.echo(f"{e.id:32} {state}: {worst}{lacking}; stored on {there}")
     if as_json:
         _print_json(rows)
-    sys.exit(0 if all(row["ok"] for row in rows) else 1)
+    sys.exit(2 if broken else 0 if all(row["ok"] for row in rows) else 1)
 
 
 @cli.command()
@@ -175,7 +182,6 @@ def verify_(ids, as_json, store, **how):
 @click.option(
     "--seeds",
     metavar="LIST",
-    default="",
     help="Judge on these seeds, such as 1000-1002, computed where --store DIR lacks them.",
 )
 @click.option("--with-stored", is_flag=True, help="On the book's own seeds too.")
@@ -200,11 +206,14 @@ def claims(ids, seeds, with_stored, sets, jobs, form, as_json, store):
     for wanted in ids:
         require(wanted in known, f"unknown claim {wanted!r}; see `iclbook claims`")
     require(
-        bool(seeds) or not (with_stored or sets), "--with-stored and --sets need --seeds LIST"
+        seeds is not None or not (with_stored or sets),
+        "--with-stored and --sets need --seeds LIST",
     )
-    if seeds:
+    if seeds is not None:
         require(bool(ids), "name the claims to judge on other seeds; see `iclbook claims`")
-        chosen = [known[name] for name in ids if known[name].experiments]
+        chosen = [known[name] for name in ids]
+        for claim in chosen:
+            require(bool(claim.experiments), f"{claim.id} reads no result; leave it out")
         from iclbook.other_seeds import report_on
 
         how = {"jobs": jobs, "progress": form == "table"}
@@ -250,7 +259,7 @@ def status(as_json, store):
 
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
-    stop_in_one_line()
+    on_stop(interrupted)
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
         with cli.make_context("iclbook", sys.argv[1:]) as context:

@@ -1,12 +1,13 @@
 """A dask.distributed cluster in place of this machine's cores: `iclbook run --scheduler
 ADDRESS`."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 
-from distributed import Client, KilledWorker, as_completed
+from distributed import Client, KilledWorker, as_completed, rpc
 from distributed.comm import CommClosedError
 
 from iclbook.errors import InputError, require
@@ -62,9 +63,10 @@ def _connected(address: str) -> Client:
         bool(re.fullmatch(like, address)),
         f"--scheduler must look like tcp://HOST:PORT, got {address!r}",
     )
-    try:
+    try:  # before there is a client, which complains once more when it is given up
+        asyncio.run(asyncio.wait_for(_answers(address), CONNECT_SECONDS))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError):
+    except Exception:  # whatever is there may answer anything
         raise InputError(
             f"no dask scheduler answers at {address}; start one with `dask scheduler`"
         ) from None
@@ -83,6 +85,11 @@ def _connected(address: str) -> Client:
             f"a worker has no package {error.name}; install requirements.txt where it runs"
         ) from None
     return client
+
+
+async def _answers(address: str) -> None:
+    async with rpc(address) as scheduler:
+        await scheduler.identity()
 
 
 def _ready() -> None:

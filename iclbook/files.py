@@ -59,7 +59,7 @@ def write_hashed(path: Path, content: bytes) -> None:
 
 def read_hashed(path: Path, instead: str) -> bytes | None:
     """What `write_hashed` wrote; None where there is nothing, or, said in one line, damage."""
-    if not path.exists():
+    if not path.is_file():
         return None
     said, _, content = path.read_bytes().partition(b"\n")
     if said == sha256(content).encode():

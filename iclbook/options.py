@@ -15,15 +15,16 @@ from iclbook.store import Store
 MOST_SEEDS = 10_000
 
 
-def _store(context, parameter, value: str) -> Store:
+def _store(context, parameter, value: str | None) -> Store:
+    require(value != "", "--store is empty; name a folder, or leave it out")
     with suppress(FileNotFoundError):  # what no folder can be ends here, in one line
         os.stat(value or os.curdir)
-    return Store(value or None)
+    return Store(value)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 in_store = click.option(
-    "--store", metavar="DIR", default="", callback=_store, help="Another folder of results."
+    "--store", metavar="DIR", callback=_store, help="Another folder of results."
 )
 AT_ONCE = "Points at a time, at most one a core; by default 1."
 at_once = click.option("--jobs", default=1, type=click.IntRange(1), help=AT_ONCE)
@@ -46,20 +47,17 @@ schedulers = click.option("--scheduler", metavar="ADDRESS", default="", help=SCH
 def seeds_of(text: str) -> tuple[int, ...]:
     """(0, 1, 2) from "0,1,2" or "0-2"."""
     seeds = []
-    for part in filter(None, text.split(",")):
+    for part in text.split(","):
         ends = part.split("-")
-        require(
-            len(ends) <= 2 and all(re.fullmatch(r"[0-9]{1,9}", end) for end in ends),
-            f"--seeds must look like 0,1,2 or 10-14, got {text!r}",
-        )
-        first, last = int(ends[0]), int(ends[-1])
+        whole = len(ends) <= 2 and all(re.fullmatch(r"[0-9]{1,9}", end) for end in ends)
+        first, last = map(int, (ends[0], ends[-1]) if whole else (1, 0))
+        require(first <= last, f"--seeds must look like 0,1,2 or 10-14, got {text!r}")
         require(
             len(seeds) + last - first < MOST_SEEDS,
             f"--seeds names more than {MOST_SEEDS:,} seeds: {text!r}",
         )
         seeds += range(first, last + 1)
     require(len(set(seeds)) == len(seeds), f"--seeds names a seed twice: {text!r}")
-    require(bool(seeds) or not text, f"--seeds holds no seed: {text!r}")
     return tuple(seeds)
 
 
@@ -74,12 +72,14 @@ def change_of(text: str) -> tuple[str, object]:
         return name, value
 
 
-def stop_in_one_line() -> None:
-    """Let SIGINT and SIGTERM both end in KeyboardInterrupt, with no word of joblib's."""
+def on_stop(do) -> None:
+    """What SIGINT and SIGTERM do from here on."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupted)
+        signal.signal(each, do)
 
 
-def _interrupted(*_) -> None:
+def interrupted(*_) -> None:
+    """End in KeyboardInterrupt, once and with no word of joblib's."""
+    on_stop(signal.SIG_IGN)
     threading.excepthook = lambda _: None  # its thread stumbles over points taken from it
     raise KeyboardInterrupt

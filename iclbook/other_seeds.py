@@ -10,8 +10,8 @@ import pandas as pd
 
 from iclbook import runner
 from iclbook.catalogue import find
-from iclbook.claim import Claim, judged
-from iclbook.errors import require
+from iclbook.claim import Claim, fresh_shares, judged
+from iclbook.errors import InputError, require
 from iclbook.files import alone, atomic_write, writing_to
 from iclbook.machine import commit, machine, versions
 from iclbook.store import Result, Store
@@ -34,8 +34,10 @@ def results_on(
         not store.is_books_own,
         "other seeds do not go into the book's own store; add --store DIR",
     )
-    found = {}
-    for name in dict.fromkeys(name for claim in claims for name in claim.experiments):
+    found, names = {}, dict.fromkeys(name for claim in claims for name in claim.experiments)
+    for name in names if with_stored else ():  # before anything is computed
+        _not_twice(Store().meta(find(name), "full")["seeds"], seeds)
+    for name in names:
         experiment = find(name)
         runner.run(experiment, "full", store, seeds=seeds, **options)
         result = store.read(experiment)
@@ -54,6 +56,12 @@ def report_on(
     """`judged` on `results_on`; with `sets`, also the share of so many `subsets` that give the
     recorded verdict, and the sets themselves in `claims/fresh.csv` of the store, which keeps
     what it says of other claims; `claims/fresh.json` says where they were judged."""
+    for claim in claims if sets else ():  # before anything is computed
+        fresh_shares(store)
+        own = find(claim.experiments[0]).full.seeds
+        count = len(seeds) + with_stored * len(own)
+        few = f"{claim.id}: {count} seeds leave no sets of {len(own)}"
+        require(count > len(own), few)
     results = results_on(claims, seeds, store, with_stored, **options)
     rows = judged(claims, results)
     if not sets:
@@ -69,13 +77,16 @@ def report_on(
 
 def _write_sets(folder: Path, drawn: dict[str, list[dict]]) -> None:
     """fresh.csv holds the sets; fresh.json says for each claim where they were judged."""
-    table, sidecar, origin = folder / "fresh.csv", folder / "fresh.json", {}
+    table, sidecar = folder / "fresh.csv", folder / "fresh.json"
     rows = pd.DataFrame([row for found in drawn.values() for row in found])
-    if table.is_file():
-        before = pd.read_csv(table)
-        rows = pd.concat([before[~before["claim"].isin(list(drawn))], rows])
-    if sidecar.is_file():
-        origin = json.loads(sidecar.read_text())
+    try:
+        if table.is_file():
+            before = pd.read_csv(table)
+            rows = pd.concat([before[~before["claim"].isin(list(drawn))], rows])
+        origin = json.loads(sidecar.read_text()) if sidecar.is_file() else {}
+    except (KeyError, ValueError):
+        damaged = f"{table} or {sidecar.name} is damaged; restore both, or delete both"
+        raise InputError(damaged) from None
     here = {"machine": machine(), "versions": versions(), "commit": commit()}
     origin = dict(sorted((origin | dict.fromkeys(drawn, here)).items()))
     rows = rows.sort_values(["claim", "set"], kind="stable")
@@ -86,14 +97,18 @@ def _write_sets(folder: Path, drawn: dict[str, list[dict]]) -> None:
 
 def joined(first: Result, second: Result) -> Result:
     """Both results' tables under each other. Raises InputError where they share a seed."""
-    shared = sorted(set(first.settings.seeds) & set(second.settings.seeds))
-    require(not shared, f"the book's result holds seeds {shared} already; name others")
+    _not_twice(first.settings.seeds, second.settings.seeds)
     tables = {
         name: pd.concat([first[name], second[name]], ignore_index=True) for name in first.tables
     }
     seeds = (*first.settings.seeds, *second.settings.seeds)
     settings = dataclasses.replace(first.settings, seeds=seeds)
     return Result(tables, settings, f"{first.provenance}; {second.provenance}")
+
+
+def _not_twice(seeds, others) -> None:
+    shared = sorted({*seeds} & {*others})
+    require(not shared, f"the book's result holds seeds {shared} already; name others")
 
 
 def subsets(claim: Claim, results: Mapping[str, Result], sets: int) -> Iterator[dict]:

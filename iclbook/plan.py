@@ -23,9 +23,9 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
 
     seconds: what the points that are not kept take on one thread, by those that are, else by
     the book's full result, in proportion to each setting that is a larger whole number now (to
-    its square for d). memory: MiB of a process at its peak, by `make bench`, in proportion to
-    the same but for what repeats the same work. Both are rather too large, and None where
-    nothing says. how: as for `wanted`.
+    its square for d); of the quick profile only where one is larger than in full. memory: MiB
+    of a process at its peak, by `make bench`, in proportion to the same but for what repeats
+    the same work. Both are rather too large, and None where nothing says. how: as for `wanted`.
     """
     settings = wanted(experiment, profile, store, **how)
     points, partial = settings.points(), unfinished_of(experiment, profile, store, settings)
@@ -36,7 +36,7 @@ def planned(experiment: Experiment, profile: str, store: Store, **how) -> dict:
     left, full = len(points) - len(took), book.full.of_a_point()
     sizes = {n: size for n, size in settings.of_a_point().items() if type(size) is int}
     grown = {n: max(1, x / max(1, full[n])) ** (1 + (n == "d")) for n, x in sizes.items()}
-    if profile != "quick" and not took:
+    if not took and (profile != "quick" or max(grown.values(), default=1) > 1):
         with suppress(InputError):
             took = Store().meta(book, "full")["point_seconds"]
         left *= math.prod(grown.values())

@@ -233,7 +233,13 @@ def wanted(
     )
     if profile == "paper":
         refused = "the paper profile is never stored here; add --store DIR"
+    lacking = set(getattr(experiment, profile).seeds) - set(settings.seeds)
+    if profile == "full" and lacking:
+        refused = f"the book's own store wants seeds {sorted(lacking)} too; add --store DIR"
     require(not (refused and store.is_books_own), refused)
+    place = store.file(experiment, profile).resolve()
+    links = not store.is_books_own and store.book and store.book / "results" in place.parents
+    require(not links, f"{place} is the book's own, by a link; name another --store DIR")
     return settings.on_device(device) if device else settings
 
 

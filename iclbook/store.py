@@ -41,6 +41,7 @@ SIDECAR = _object(
     point_seconds={"type": "array", "items": _NUMBER},
     machines={"type": "array", "items": _MACHINE, "minItems": 1},
     versions={"type": "object"},
+    sha256=_TEXT,
 )
 # Not required: results were stored without it.
 SIDECAR["properties"]["arrays"] = {"type": "object", "additionalProperties": _ARRAY}
@@ -93,7 +94,13 @@ class Store:
             "results with --store DIR or ICLBOOK_STORE",
         )
         self.book, self.root = book, Path(named).resolve()
-        self.is_books_own = bool(book) and self.root == (book / "results").resolve()
+        require(
+            not os.path.isfile(self.root), f"{self.root} is a file; name a folder of results"
+        )
+        own = book and (book / "results").resolve()
+        self.is_books_own = self.root == own
+        inside = bool(own) and own in self.root.parents
+        require(not inside, f"{self.root} lies in the book's own results; name another folder")
 
     def file(self, experiment: Experiment, profile: str, table: str | None = None) -> Path:
         """Where a table's CSV lies, or the JSON beside the tables."""
@@ -188,6 +195,9 @@ class Store:
         except (ValueError, RecursionError, jsonschema.ValidationError):
             fault = f"{self.named(sidecar)} is not a result's JSON"
             raise InputError(f"{fault}; restore the result's files, or {mend}") from None
+        said, damaged = meta.pop("sha256"), f"{self.named(sidecar)} is damaged"
+        fault = f"{damaged} (its SHA-256 differs); restore it, or {mend}"
+        require(said == _own_hash(meta), fault)
         whose, ours = ((meta["id"], meta["profile"]), (experiment.id, profile))
         strange = f"{self.named(sidecar)} is the result of {' '.join(whose)}"
         require(whose == ours, f"{strange}; {mend}")
@@ -216,9 +226,6 @@ class Store:
             rows, said = content.count(b"\n") - 1, about.get("rows")  # an array has none
             wrong = f"{self.named(path)} has {rows} rows, not the {said} that its JSON says"
             require(said in (None, rows), f"{wrong}; {mend}")
-        said, damaged = meta.pop("sha256", None), f"{self.named(sidecar)} is damaged"
-        sound = said in (None, _own_hash(meta))  # None: stored before there was one
-        require(sound, f"{damaged} (its SHA-256 differs); restore it, or {mend}")
         return meta, contents
 
     def write(self, experiment, profile: str, settings, computed, force: bool = False) -> None:

@@ -31,7 +31,8 @@ def keep(
 ) -> None:
     files = dict(as_file(*each) for each in found.items())
     texts = {name: content.decode("latin-1") for name, content in files.items()}
-    content = json.dumps({"seconds": seconds, "machine": where, "files": texts}).encode()
+    about = {"run": folder.name, "point": point, "seconds": seconds, "machine": where}
+    content = json.dumps(about | {"files": texts}).encode()
     write_hashed(folder / f"{point_name(point)}.point", content)
     checkpoint_of(folder, point).unlink(missing_ok=True)
 
@@ -58,6 +59,9 @@ def kept_point(
     if content is None:
         return None
     found = json.loads(content)
+    if (found["run"], found["point"]) != (folder.name, json.loads(json.dumps(point))):
+        print(f"{path.name} is of another point or run; it is computed again", file=sys.stderr)
+        return None
     if found["machine"] != machine(device):
         print(
             f"the kept point {path.name} comes from another machine; the result will name both",

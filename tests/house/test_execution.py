@@ -140,3 +140,17 @@ def test_a_readers_settings_reach_no_page_and_a_figure_that_fails_to_draw_is_nam
     page = (tmp_path / "_build/html/fine.html").read_text(encoding="utf-8")
     assert 'src="_images/' in page and "good morning" not in page
     assert re.search(r"slips\.ipynb, cell 2 \(\w+\) shows an error: ValueError", said), said
+
+
+def test_an_address_gives_launch_buttons_and_links_to_the_source(build, tmp_path):
+    """One line of _config.yml does it; the address is made up."""
+    config = tmp_path / "_config.yml"
+    text = config.read_text(encoding="utf-8")
+    given = yaml.safe_load(text)
+    given["repository"]["url"] = "https://github.com/example/book"
+    config.write_text(yaml.safe_dump(given), encoding="utf-8")
+    done = build(first=["print(6 * 7)"], second=["print(7 * 6)"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "_build/html/first.html").read_text(encoding="utf-8")
+    assert "https://mybinder.org/v2/gh/example/book/main?urlpath=" in page
+    assert 'href="https://github.com/example/book"' in page

@@ -215,6 +215,36 @@ def test_verify_goes_on_behind_an_experiment_whose_inputs_are_not_here(says, mon
     assert last.startswith("yang2024/lemma5 ") and " agrees: 3 rows" in last
 
 
+def test_one_that_differs_among_others_that_agree_ends_with_exit_code_1(says, monkeypatch):
+    def verify(e, store, **how):
+        return row | {"id": e.id, "ok": e.id != "yang2024/prop1"}
+
+    row = {"rows": 3, "worst": 2.5, "missing": 0, "gaps": []}
+    row |= {"stored_on": [machine()], "computed_on": [machine()]}
+    monkeypatch.setattr("iclbook.verify.verify", verify)
+    code, text = says("verify", "yang2024/lemma4", "yang2024/prop1", "yang2024/lemma5")
+    assert code == 1 and text.count(" agrees: ") == 2 and text.count(" DIFFERS: ") == 1
+    assert says("verify", "yang2024/lemma4", "yang2024/lemma5")[0] == 0
+
+
+def test_verify_looks_at_the_others_where_one_is_damaged(monkeypatch, capsys):
+    def verify(e, store, **how):
+        require(e.id != "yang2024/lemma4", "full.json is damaged; restore it")
+        return row | {"id": e.id}
+
+    row = {"ok": True, "rows": 3, "worst": 0.1, "missing": 0, "gaps": []}
+    row |= {"stored_on": [machine()], "computed_on": [machine()]}
+    monkeypatch.setattr("iclbook.verify.verify", verify)
+    monkeypatch.setattr(
+        sys, "argv", ["iclbook", "verify", "yang2024/lemma4", "yang2024/lemma5"]
+    )
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and err == "iclbook: full.json is damaged; restore it\n"
+    assert "yang2024/lemma5" in out and "agrees" in out
+
+
 def test_run_computes_a_chapter(tmp_path):
     arguments = [
         "run",
@@ -306,7 +336,18 @@ def test_verify_skips_only_what_lacks_its_inputs(with_inputs, store, monkeypatch
         (["run", "yang2024/fig2a", "--seeds", "0-1000000000"], ["--seeds must look like"]),
         (["run", "yang2024/fig2a", "--seeds", "0-999999999"], ["more than 10,000 seeds"]),
         (["run", "yang2024/fig2a", "--seeds", "0-9999,10000-10001"], ["more than 10,000"]),
-        (["run", "yang2024/fig2a", "--seeds", "5-3"], ["holds no seed"]),
+        (["run", "yang2024/fig2a", "--seeds", "5-3"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "5-3,7"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", "1,,2"], ["--seeds must look like"]),
+        (["run", "yang2024/fig2a", "--seeds", ""], ["--seeds must look like"]),
+        (["claims", TWO[0], "--seeds", "", "--store", "x"], ["--seeds must look like"]),
+        ([*RUN, "--set", "draws=2000", "--store", "x"], ["--set names a setting twice"]),
+        (["run", "yang2024/fig2a", "--store", ""], ["--store is empty"]),
+        (["list", "--store", ""], ["--store is empty"]),
+        (
+            ["claims", TWO[0], "ren2024/glue-table", "--seeds", "7", "--store", "x"],
+            ["glue-table reads no result"],
+        ),
         (["claims", TWO[0], "--seeds", "²", "--store", "x"], ["--seeds must look like"]),
         (["claims", "--format", "xml"], ["unknown format 'xml'", "csv, md, tex, json"]),
         (["list", "--store", "a" * 300], ["File name too long"]),
@@ -394,8 +435,9 @@ def test_bad_settings_are_one_line_and_exit_code_2(refusal, tmp_path, setting, w
 
 
 def test_no_write_permission_is_one_line_and_exit_code_2(refusal, tmp_path):
-    (tmp_path / "file").write_text("")
-    error = refusal(*RUN, "--json", "--store", str(tmp_path / "file"))
+    folder = next(iter(find("yang2024/lemma5").variant("quick", draws=1000).id.split("/")))
+    (tmp_path / folder).write_text("")
+    error = refusal(*RUN, "--json", "--store", str(tmp_path))
     assert "cannot write" in error
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from vouch import vouched
 
 from iclbook import runner
 from iclbook.contents import LIMIT, as_file
@@ -156,9 +157,8 @@ def vouch(sidecar, name, data, **about):
     """Replace an array's file, and let the JSON vouch for it."""
     sidecar.with_name(f"full.{name}.npy").write_bytes(data)
     meta = json.loads(sidecar.read_text())
-    meta.pop("sha256")
     meta["arrays"][name] |= {"sha256": sha256(data)} | about
-    sidecar.write_text(json.dumps(meta))
+    sidecar.write_text(vouched(meta))
 
 
 def refused(store, words):
@@ -238,8 +238,7 @@ def test_a_result_from_before_there_were_arrays_is_valid(store, stored):
     store.write(PLAIN, "full", PLAIN.full, computed, force=True)
     meta = json.loads(stored.read_text())
     assert meta.pop("arrays") == {}
-    meta.pop("sha256")
-    stored.write_text(json.dumps(meta | {"sha256": sha256(json.dumps(meta).encode())}))
+    stored.write_text(vouched(meta))
     assert store.read(PLAIN).arrays == {}
 
 

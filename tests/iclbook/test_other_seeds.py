@@ -101,3 +101,35 @@ def test_fresh_sets_of_other_claims_are_kept_and_those_judged_again_replaced(sma
     assert list(origin) == [LEMMA5.id] and origin[LEMMA5.id]["machine"] == machine()
     assert origin[LEMMA5.id]["versions"] == versions()
     assert set(origin[LEMMA5.id]) == {"machine", "versions", "commit"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"x,y\n1,2\n", b"\xff\xfe", b"claim,set,seeds,verdict,measured\na/b,0\n"]
+)
+def test_damaged_sets_are_one_line_before_anything_is_computed(store, monkeypatch, content):
+    path = store.root / "claims" / "fresh.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    monkeypatch.setattr(other_seeds, "results_on", lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(InputError, match=r"fresh.csv is damaged; restore it, or delete it"):
+        other_seeds.report_on([LEMMA5], tuple(range(1000, 1009)), store, sets=3)
+
+
+@pytest.mark.parametrize("name, content", [("csv", ""), ("csv", "a,b"), ("json", "{")])
+def test_sets_that_cannot_be_added_to_are_one_line(small, store, name, content):
+    path = store.root / "claims" / f"fresh.{name}"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"fresh\.\w+ .*damaged; restore"):
+        other_seeds.report_on([LEMMA5], tuple(range(1000, 1006)), store, sets=3, progress=False)
+    assert path.read_text() == content
+
+
+def test_too_few_seeds_and_seeds_of_the_book_are_refused_before_anything_is_computed(
+    store, monkeypatch
+):
+    monkeypatch.setattr(other_seeds.runner, "run", lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(InputError, match="2 seeds leave no sets of 5"):
+        other_seeds.report_on([LEMMA5], (1000, 1001), store, sets=3)
+    with pytest.raises(InputError, match=r"holds seeds \[0, 2\] already"):
+        other_seeds.report_on([LEMMA5], (0, 2, 9), store, with_stored=True)

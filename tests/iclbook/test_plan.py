@@ -29,6 +29,9 @@ def test_a_dry_run_computes_nothing_and_foresees_points_and_time(tmp_path, monke
     d = find("yang2024/lemma5").full.d  # heads are d x d matrices
     assert says("--set", f"d={2 * d}") == (5, 0, pytest.approx(4 * sum(took)))
     assert says("--profile", "quick") == (2, 0, None)
+    full = find("yang2024/lemma5").full
+    endless = says("--profile", "quick", "--set", f"draws={10**6 * full.draws}")
+    assert endless == (2, 0, pytest.approx(2 * 10**6 * sum(took) / 5))
     assert list(tmp_path.iterdir()) == []
 
     experiment = find("yang2024/lemma5")

@@ -4,6 +4,7 @@ that can fail."""
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import time
 import pandas as pd
 import psutil
 import pytest
+from vouch import vouched
 
 from iclbook import runner
 from iclbook.catalogue import find
@@ -184,10 +186,9 @@ def test_verify_turns_over_seeds_and_branches_and_deep_computes_every_point(
     assert computed[8] == lemma5.full.seeds
     path = store.file(lemma5, "full")
     meta = json.loads(path.read_text())
-    meta.pop("sha256")
-    path.write_text(json.dumps(meta | {"created": "2026-01-01T00:00:00+00:00"}))
+    path.write_text(vouched(meta | {"created": "2026-01-01T00:00:00+00:00"}))
     first = verify(lemma5, store) and computed[-1]
-    path.write_text(json.dumps(meta | {"created": "2026-01-02T00:00:00+00:00"}))
+    path.write_text(vouched(meta | {"created": "2026-01-02T00:00:00+00:00"}))
     assert (verify(lemma5, store) and computed[-1]) == ((first[0] + 1) % 5,)
 
 
@@ -394,3 +395,12 @@ def test_a_result_from_another_device_is_as_valid():
     deep = find("yang2024/fig2b").full
     assert deep.on_device("cuda").differing(deep.as_json()) == []
     assert deep.on_device("cuda").device_used == "cuda"
+
+
+def test_many_ctrl_c_end_in_one_line(tmp_path):
+    run, _, _ = started(tmp_path, MANY)
+    for _ in range(3):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.15)
+    error = run.communicate()[1].decode()
+    assert run.returncode == 130 and error.count("\n") == 1 and "run the same command" in error

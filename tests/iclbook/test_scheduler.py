@@ -1,11 +1,13 @@
 """`--scheduler`: a dask cluster of real processes gives the same bits, outlives a worker, and
 refuses in one line."""
 
+import gc
 import os
 import signal
 import socket
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import distributed
 import pytest
@@ -172,3 +174,19 @@ def test_an_address_nobody_listens_on_is_one_line_and_exit_code_2(
     )
     assert "must look like tcp://HOST:PORT" in refusal(*arguments, "--scheduler", "nonsense")
     assert "not both" in refusal(*arguments, "--scheduler", address, "--jobs", "2")
+
+
+def test_what_answers_but_is_no_scheduler_is_one_line(capfd):
+    """A web server takes the connection and answers in words."""
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for address in (
+        f"tcp://127.0.0.1:{server.server_port}",
+        "tls://127.0.0.1:9",
+        "tcp://a..b:9",
+    ):
+        with pytest.raises(InputError, match=f"no dask scheduler answers at {address}"):
+            list(clusters.completed(address, os._exit, (), {0: ()}))
+    gc.collect()
+    server.shutdown()
+    assert "Traceback" not in capfd.readouterr().err

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from vouch import vouched
 
 from iclbook import files
 from iclbook.errors import InputError
 from iclbook.experiment import added
 from iclbook.machine import machine
-from iclbook.runner import Computed
+from iclbook.runner import Computed, wanted
 from iclbook.store import Store
 
 
@@ -144,8 +145,43 @@ def test_a_setting_that_is_gone_is_refused(store, lemma5, stored):
     path = store.file(lemma5, "full")
     meta = json.loads(path.read_text())
     meta["settings"]["forgotten"] = None
-    path.write_text(json.dumps(meta))
+    path.write_text(vouched(meta))
     refused(store, lemma5, "other settings (forgotten)")
+
+
+def test_a_sidecar_is_believed_only_with_the_hash_of_its_content(store, lemma5, stored):
+    path = store.file(lemma5, "full")
+    meta = json.loads(path.read_text())
+    for name, value in (
+        ("wall_seconds", 1e9),
+        ("created", "2026-99-99Tx"),
+        ("id", "\ud800\nx"),
+        ("settings", meta["settings"] | {"\ud800\n": 1}),
+        ("inputs", {"a": "b"}),
+    ):
+        path.write_text(json.dumps(meta | {name: value}))
+        refused(store, lemma5, "full.json is damaged (its SHA-256 differs)")
+    path.write_text(json.dumps({name: x for name, x in meta.items() if name != "sha256"}))
+    refused(store, lemma5, "is not a result's JSON")
+
+
+def test_nothing_is_stored_into_a_corner_of_the_books_own_results(tmp_path, lemma5):
+    own = Store()
+    for inside in (own.root / "mine", own.root / "yang2024"):
+        with pytest.raises(InputError, match="lies in the book's own results"):
+            Store(inside)
+    (tmp_path / "yang2024").symlink_to(own.root / "yang2024", target_is_directory=True)
+    with pytest.raises(InputError, match="by a link; name another --store DIR"):
+        wanted(lemma5, "full", Store(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        Store(tmp_path / "file")
+
+
+def test_the_books_own_store_wants_all_seeds(lemma5):
+    with pytest.raises(InputError, match=r"wants seeds \[1, 2, 3, 4\] too"):
+        wanted(lemma5, "full", Store(), seeds=(0, 7))
+    assert wanted(lemma5, "full", Store(), seeds=(0, 1, 2, 3, 4, 7)).seeds[-1] == 7
 
 
 def test_the_books_store_refuses_fewer_seeds_than_wanted_and_takes_more(store, lemma5, stored):
@@ -226,9 +262,9 @@ def test_readers_see_the_old_or_the_new_result_never_a_mixture(store, lemma5, st
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(lemma5, losses, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "yang2024").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write to .*--store DIR"):
-        Store(tmp_path / "file").write(lemma5, "full", lemma5.full, computed(losses))
+        Store(tmp_path).write(lemma5, "full", lemma5.full, computed(losses))
 
 
 def test_without_a_book_the_store_must_be_named(monkeypatch, tmp_path):
@@ -254,10 +290,9 @@ def test_a_table_that_is_not_the_declared_one_is_one_line(store, lemma5, stored,
     store.file(lemma5, "full", "losses").write_bytes(content)
     sidecar = store.file(lemma5, "full")
     meta = json.loads(sidecar.read_text())
-    meta.pop("sha256")
     about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": content.count(b"\n") - 1}
     meta["tables"]["losses"] |= about
-    sidecar.write_text(json.dumps(meta))
+    sidecar.write_text(vouched(meta))
     with pytest.raises(InputError, match="not what is declared") as caught:
         store.read(lemma5)
     assert "\n" not in str(caught.value) and "--force" in str(caught.value)
@@ -269,10 +304,9 @@ def rewrite(store, experiment, table, **changes):
     store.file(experiment, "full", "losses").write_bytes(content)
     path = store.file(experiment, "full")
     meta = json.loads(path.read_text()) | changes
-    meta.pop("sha256")
     about = {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(table)}
     meta["tables"]["losses"] |= about | changes.get("about", {})
-    path.write_text(json.dumps(meta))
+    path.write_text(vouched(meta))
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,20 @@ def test_a_kept_point_takes_the_place_of_its_checkpoint_if_there_is_one(tmp_path
         found, seconds, where = unfinished.kept_point(tmp_path, point, "cpu")
         assert found["losses"]["loss"].item() == 0.25
         assert (seconds, where["cores"]) == (1.5, 2)
+
+
+def test_a_kept_point_is_taken_up_only_as_its_own_points_in_its_own_run(tmp_path, capsys):
+    tables = {"losses": pd.DataFrame({"seed": [3], "loss": [0.25]})}
+    ours, theirs = tmp_path / "full-a", tmp_path / "full-b"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        for seed in (3, 4):
+            unfinished.keep(folder, {"seed": seed}, tables, 1.5, {"cores": 2})
+    three, four = (ours / f"{unfinished.point_name({'seed': s})}.point" for s in (3, 4))
+    for other in (four, theirs / three.name):
+        three.write_bytes(other.read_bytes())
+        assert unfinished.kept_point(ours, {"seed": 3}) is None
+        assert "is of another point or run; it is computed again" in capsys.readouterr().err
+    three.unlink()
+    three.mkdir()
+    assert unfinished.kept_point(ours, {"seed": 3}) is None
