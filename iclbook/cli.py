@@ -260,6 +260,8 @@ def status(as_json, store):
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
     on_stop(interrupted)
+    # joblib's helper outlives a run that is stopped, and would count what is left behind.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
         with cli.make_context("iclbook", sys.argv[1:]) as context:

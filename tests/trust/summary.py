@@ -118,7 +118,8 @@ def main(parts: list[str]):
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     for name in parts or PARTS:
         found |= PARTS[name]()
-    found |= {"machine": machine(), "measured": str(date.today())}
+    if not os.environ.get("ICLBOOK_PLAIN"):
+        found |= {"machine": machine(), "measured": str(date.today())}
     FILE.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
