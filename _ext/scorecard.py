@@ -79,7 +79,8 @@ def filters() -> str:
 
 
 def strip() -> str:
-    """How many claims have which verdict, each number a link to its claims."""
+    """How many claims have which verdict, each number a link to its claims; and whose they
+    are, since most are the book's own."""
     found = Counter(row["verdict"] for row in ledger())
     links = [
         badge(
@@ -90,7 +91,12 @@ def strip() -> str:
         )
         for verdict in SIGNS
     ]
-    return f'<div class="verdict-strip">{" ".join(links)}</div>'
+    papers = Counter(row["verdict"] for row in ledger() if row["source"] == "paper")
+    counts = ", ".join(f"{papers[verdict]} {verdict}" for verdict in SIGNS)
+    whose = (
+        f"Statements of the papers are {papers.total()} of them: {counts}. The others are ours."
+    )
+    return f'<div class="verdict-strip">{" ".join(links)}</div>\n\n{whose}'
 
 
 MARKERS = {

@@ -71,6 +71,10 @@ def test_the_strip_counts_every_claim(scorecard):
     found = re.findall(r"<b>(\d+)</b> ([\w ]+)</a>", scorecard.strip())
     assert [verdict for _, verdict in found] == list(VERDICTS)
     assert sum(int(count) for count, _ in found) == len(all_claims())
+    papers = [claim.verdict for claim in all_claims().values() if claim.source == "paper"]
+    assert f"Statements of the papers are {len(papers)} of them: " in scorecard.strip()
+    for verdict in VERDICTS:
+        assert f"{papers.count(verdict)} {verdict}" in scorecard.strip().split("of them: ")[1]
 
 
 def test_downloads_hold_the_same_claims(scorecard, tmp_path):
