@@ -17,7 +17,7 @@ from iclbook.runner import compute
 from iclbook.store import Result
 from studies.dual.further_tasks.tables import pair
 from studies.dual.modified.tables import layers
-from studies.dual.trained.compute import _of_parameters
+from studies.dual.trained.compute import _of_parameters, generators
 from studies.dual.trained.settings import STARTS, Trained
 from studies.dual.trained.tables import (
     by_sign,
@@ -314,3 +314,15 @@ def test_parameters_that_symmetry_allows_have_no_asymmetry():
     with torch.no_grad():
         layer.W_Q[0, 0, 1], layer.W_Q[0, 1, 0] = 4, -4  # turns, and leaves the diagonal
     assert _of_parameters(layer)["asymmetry"] == pytest.approx((32 / (36 + 32)) ** 0.5)
+
+
+def test_streams_of_a_seed_and_of_its_neighbours_share_no_number():
+    """So no prompt is trained on and tested, and no seed repeats another's."""
+    draws = {
+        (seed, name): tuple(torch.rand(3, generator=stream).tolist())
+        for seed in (0, 1, 2, 1000, 1019)
+        for name, stream in generators(seed).items()
+    }
+    assert len(set(draws.values())) == len(draws) == 30
+    again = generators(1)["test"]
+    assert draws[1, "test"] == tuple(torch.rand(3, generator=again).tolist())

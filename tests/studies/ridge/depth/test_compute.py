@@ -189,3 +189,13 @@ def test_tables_are_as_declared():
     found = compute.fig2b(tiny(), POINT)
     whole = {name: table.assign(**POINT) for name, table in found.items()}
     assert arranged(experiment, whole).keys() == experiment.tables.keys()
+
+
+def test_the_model_is_tested_on_tasks_that_it_never_trained_on():
+    setup = compute.Setup(tiny(pool=200, test_tasks=50), 3)
+    trained = setup.batches.labels.double()  # (200, K)
+    for labels, _ in setup.tests.values():
+        nearest = (labels[:, None] - trained[None]).norm(dim=-1).min()
+        assert nearest > 1e-4 * labels.norm(dim=-1).mean()
+    inner, outer = (labels for labels, _ in setup.tests.values())
+    assert (inner[:, None] - outer[None]).norm(dim=-1).min() > 1e-4

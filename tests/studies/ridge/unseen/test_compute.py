@@ -1,5 +1,7 @@
 """The stored weights are the model of Figure 2a's own run, and nothing else is."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from iclbook.catalogue import find
 from iclbook.ridge.population_loss import PopulationLoss
 from iclbook.runner import compute
 from iclbook.store import Store
+from studies.ridge.unseen import compute as unseen
 from studies.ridge.unseen.compute import start
 from studies.ridge.unseen.tables import run_of
 
@@ -65,3 +68,19 @@ def test_the_stored_curve_is_figure_2as():
     found = kept["curves"].set_index("step")["excess_loss"]
     np.testing.assert_allclose(found, curve[found.index], rtol=1e-3, atol=1e-6)
     assert len(found) == len(curve)
+
+
+def test_inference_losses_are_taken_on_tasks_outside_the_training_pool(monkeypatch):
+    """Every set of tasks that is drawn on the way: the pool and both domains' tests."""
+    drawn, sample = [], unseen.sample_tasks
+
+    def noted(*arguments, **how):
+        drawn.append(sample(*arguments, **how))
+        return drawn[-1]
+
+    monkeypatch.setattr(unseen, "sample_tasks", noted)
+    s = find("yang2024/fig2a").settings("quick", steps=2)
+    unseen.fig2a(s, next(point for point in s.points() if point["loss"] == "batch"))
+    assert sorted(len(tasks) for tasks in drawn) == sorted([s.pool, s.test_tasks, s.test_tasks])
+    for one, other in combinations(drawn, 2):
+        assert torch.cdist(one, other).min() > 1e-9
