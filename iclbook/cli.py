@@ -4,6 +4,7 @@ it runs."""
 import json
 import os
 import sys
+import warnings
 from collections import Counter
 from contextlib import suppress
 
@@ -260,7 +261,8 @@ def status(as_json, store):
 def main():
     """The entry point. What a caller can mend is one line on standard error and exit code 2."""
     on_stop(interrupted)
-    # joblib's helper outlives a run that is stopped, and would count what is left behind.
+    # joblib and its helper would count what a run that ends early leaves behind.
+    warnings.filterwarnings("ignore", module="joblib")
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     try:
         require(sys.stdout is not None, "standard output is closed; nothing can be printed")
@@ -275,8 +277,7 @@ def main():
     except click.ClickException as error:
         _refuse(error.format_message().replace("\n", " ") + "; see `iclbook --help`")
     except (click.Abort, KeyboardInterrupt):
-        stopped = "stopped; finished points are kept, run the same command again to go on"
-        click.echo(f"iclbook: {stopped}", err=True)
+        click.echo("iclbook: stopped; finished points are kept, run again to go on", err=True)
         sys.exit(130)
     except OSError as error:
         place = error.filename or "the output"

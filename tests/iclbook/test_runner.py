@@ -91,6 +91,22 @@ def test_a_run_that_is_stopped_says_one_line_and_leaves_points_but_no_worker(
     assert not psutil.wait_procs(workers, timeout=60)[1] and kept[0].exists()
 
 
+def test_a_run_that_is_stopped_between_two_points_says_one_line(tmp_path):
+    """Where joblib is not waiting, it counts the points that it drops, if it may."""
+    stopped_while_keeping = f"""if True:
+        import os, signal, sys
+        from iclbook import cli, runner
+        keep = runner.keep
+        runner.keep = lambda *what: (keep(*what), os.kill(os.getpid(), signal.SIGTERM))
+        sys.argv = ["iclbook", "run", *{MANY}, "--jobs", "2", "--store", {str(tmp_path)!r}]
+        cli.main()"""
+    command = [sys.executable, "-c", stopped_while_keeping]
+    run = subprocess.run(command, capture_output=True, text=True)
+    error = run.stderr.strip().split("\n")[-1]
+    assert run.returncode == 130 and "stopped; finished points are kept" in error, run.stderr
+    assert "warn" not in run.stderr.lower() and list(tmp_path.glob(".partial/**/*.point"))
+
+
 def test_a_second_run_into_a_store_is_refused_while_the_first_computes(store, lemma5):
     lock = store.root / ".partial" / lemma5.id / "full.lock"
     with (
