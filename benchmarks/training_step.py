@@ -2,12 +2,14 @@
 
 Beside it: the four matrix products that it cannot do without; the time of as many operations in
 one large product; equation (8) as batched einsum with autograd; and the straightforward way, a
-loop over heads with autograd, torch's default Adam and sampled batches. They take turns.
+loop over heads with autograd, torch's default Adam and sampled batches. They take turns, and so
+do the parts of a step, each by itself.
 """
 
 import collections
 import functools
 import time
+from statistics import median
 
 import torch
 from summary import in_turn, ratio, record
@@ -77,8 +79,37 @@ def at_peak(square) -> float:
     return seconds * 2 * H * N * d * (d + K) / LARGE**3
 
 
+def softmax(logits) -> float:
+    """Seconds of a step's softmax; logits: (N, H, K)."""
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        logits.softmax(dim=0)
+    return (time.perf_counter() - start) / STEPS
+
+
+def passes(model, attention, G) -> float:
+    """Seconds of a step's passes over N H K numbers but for softmax: the table, the gradient in
+    w and in the logits; attention: (N, H, K), G: (N, K)."""
+    w = model.w.detach()
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        (attention * w).sum(dim=1)  # (N, K)
+        weighted = attention * G[:, None, :]  # (N, H, K)
+        of_w = weighted.sum(dim=0)  # (H, K)
+        weighted.addcmul_(attention, of_w, value=-1).mul_(w)
+    return (time.perf_counter() - start) / STEPS
+
+
+def adam_alone(optimizer) -> float:
+    """Seconds of Adam on parameters that have gradients."""
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        optimizer.step()
+    return (time.perf_counter() - start) / STEPS
+
+
 def main():
-    """Record the ratios of a step's time to, or from, each of the others."""
+    """Record the ratios of a step's time to, or from, each of the others, and its parts."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     exact = sample_dictionary(**SIZES, generator=generator)
@@ -86,14 +117,20 @@ def main():
     tasks = sample_tasks(10_000, SIZES["m"], generator=generator)
     labels = sample_labels(exact, tasks, generator=generator).float()
     batches = BatchLoss(labels, 256, generator=generator)
-    step, einsum, module = (
+    step, einsum, module, apart = (
         MultiHeadAttention(dictionary, H, generator=torch.Generator().manual_seed(1))
-        for _ in range(3)
+        for _ in range(4)
     )
     adam = functools.partial(torch.optim.Adam, lr=1e-4)
     attention = step.attention().detach().view(-1, SIZES["K"])  # (N H, K)
     square = torch.randn(LARGE, LARGE, generator=generator)
+    weights = apart.attention().detach()  # (N, H, K)
+    G = torch.randn(weights.shape[0], weights.shape[2], generator=generator)
+    apart.set_gradient(weights, G)
     ways = {
+        "softmax": functools.partial(softmax, weights),
+        "passes": functools.partial(passes, apart, weights, G),
+        "adam": functools.partial(adam_alone, make_optimizer(apart, "adam", 1e-4)),
         "step": functools.partial(ours, step, loss, make_optimizer(step, "adam", 1e-4)),
         "products": functools.partial(products, step, attention),
         "peak": functools.partial(at_peak, square),
@@ -106,9 +143,16 @@ def main():
     }
     times = dict(zip(ways, in_turn(list(ways.values()), BLOCKS)))
     torch.testing.assert_close(step(), einsum(), rtol=1e-2, atol=1e-4)  # the same training
-    for name, seconds in times.items():
-        print(f"  {name}: {1e3 * sorted(seconds)[len(seconds) // 2]:.2f} ms")
+    milliseconds = {name: 1e3 * median(seconds) for name, seconds in times.items()}
+    for name, took in milliseconds.items():
+        print(f"  {name}: {took:.2f} ms")
     record(
+        step_ms=milliseconds["step"],
+        products_ms=milliseconds["products"],
+        softmax_ms=milliseconds["softmax"],
+        passes_ms=milliseconds["passes"],
+        adam_ms=milliseconds["adam"],
+        einsum_ms=milliseconds["einsum"],
         step_over_products=ratio(times["step"], times["products"]),
         step_over_peak=ratio(times["step"], times["peak"]),
         einsum_over_step=ratio(times["einsum"], times["step"]),
