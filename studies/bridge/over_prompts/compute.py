@@ -281,6 +281,7 @@ def shifted(setup: Setup, model, settings, N, tau, spread, factor) -> dict:
     return {
         "error": _mean_square(said, truth),
         "ridge": _mean_square(best, truth),
+        "same_ridge": _mean_square(filters.predictions(ridge(setup.prompts.noise)), truth),
         "one_step": filters.nearest_rate(truth, 1)[1],
         "zero": truth.square().mean().item(),
         "distance": (_mean_square(said, best) / best.square().mean().item()) ** 0.5,

@@ -86,6 +86,7 @@ def shifted(key: str) -> Table:
         measures={
             "error": Measure(f"the model's {ERROR}", **LAST),
             "ridge": Measure("that of ridge, with the penalty of these prompts", **LAST),
+            "same_ridge": Measure("that of ridge with the penalty of training", **LAST),
             "one_step": Measure("that of one step at the best rate for them", **LAST),
             "zero": Measure("that of predicting zero", **LAST),
             "distance": Measure(f"{OFF} the model less ridge", **LAST),

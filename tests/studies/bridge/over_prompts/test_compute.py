@@ -168,6 +168,10 @@ def test_shifts_change_what_they_are_called():
     assert (factors["distance"] < 1e-9).all(), "ridge is linear in the labels"
     noises = pd.DataFrame(found["noises"]).set_index("tau")
     assert noises.loc[0.2, "distance"] > 0.01, "another penalty"
+    # The model here is ridge regression with the penalty of training.
+    for rows in found.values():
+        table = pd.DataFrame(rows)
+        assert table["error"].to_numpy() == pytest.approx(table["same_ridge"].to_numpy())
 
 
 def test_probes_read_what_is_there_and_nothing_else():
