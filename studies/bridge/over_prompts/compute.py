@@ -39,15 +39,20 @@ def rules(settings, point) -> dict[str, pd.DataFrame]:
 
 class Setup:
     """The prompts on which models of one seed are looked at, the same for every number of
-    layers, and what the rules say of them."""
+    layers, and what rules, and a stack of so many layers, say of them."""
 
-    def __init__(self, settings, seed: int):
+    def __init__(self, settings, seed: int, layers: int):
         s, self.generator = settings, torch.Generator().manual_seed(seed)
         sizes = (s.N, s.K, s.d, s.tau)
         self.prompts = sample_prompts(s.test_prompts, *sizes, generator=self.generator)
         self.filters = Filters.of(self.prompts)
         self.rules = rule.predictions(self.prompts, self.filters)
         self.size = self.rules["ridge"].square().mean().sqrt().item()
+        fitted_on = sample_prompts(s.stack_prompts, *sizes, generator=self.generator)
+        self.stack, self.steps_alone = (
+            rule.moving_stack(self.prompts, *rule.best_stack(fitted_on, layers, moving))
+            for moving in (True, False)
+        )
         # A third more labels for each set, on which its table is judged.
         self.sets = sample_prompts(s.sets, *sizes, generator=self.generator)
         self.count = s.set_labels + s.set_labels // 3
@@ -76,7 +81,13 @@ class Setup:
             | {"distance": self.filters.nearest_rate(best, k)[1] ** 0.5 / self.size}
             for k in taken
         ]
-        return {"references": pd.DataFrame(rows), "reference_steps": pd.DataFrame(after)}
+        stack = {
+            "error": _mean_square(self.stack, asked),
+            "distance": _mean_square(self.stack, best) ** 0.5 / self.size,
+            "steps_alone": _mean_square(self.steps_alone, asked),
+        }
+        tables = {"references": rows, "reference_steps": after, "stacks": [stack]}
+        return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
     def fitted(self, model: PromptEncoder) -> tuple[Tensor, float]:
         """(the table closest to the model for each set, (sets, N, K - N); the share of held-out
@@ -102,14 +113,19 @@ def look(setup: Setup, model: PromptEncoder, taken) -> dict[str, list[dict]]:
     said = model.predict(prompts.tokens, prompts.y)  # (test_prompts, K - N)
     tables, nonlinear = setup.fitted(model)
     shares = [view.share(table) for view, table in zip(setup.spectra, tables)]
-    found = {"error": _mean_square(said, prompts.asked), "nonlinear_share": nonlinear}
+    found = {
+        "error": _mean_square(said, prompts.asked),
+        "stack": _mean_square(said, setup.stack) ** 0.5 / size,
+        "nonlinear_share": nonlinear,
+        "filter_share": torch.tensor(shares).median().item(),
+    }
     weights = []
     for name, wanted in setup.tables.items():
         cosine = (tables * wanted).sum() / (tables.norm() * wanted.norm())
         off = (tables - wanted).norm() / wanted.norm()
         weights.append({"rule": name, "distance": off.item(), "cosine": cosine.item()})
     return {
-        "curves": [found | {"filter_share": torch.tensor(shares).median().item()}],
+        "curves": [found],
         "rules": distances(said, setup.rules, size),
         "taken": [
             {
@@ -147,7 +163,7 @@ def start(settings, point) -> PromptEncoder:
 
 def trained(settings, point, checkpoint: Checkpoint | None = None) -> dict[str, pd.DataFrame]:
     """Train one model on fresh prompts, look at it at recorded steps, and inside at the end."""
-    s, setup = settings, Setup(settings, point["seed"])
+    s, setup = settings, Setup(settings, point["seed"], point["layers"])
     model = start(s, point)
     optimizer = torch.optim.Adam(model.parameters(), s.rate, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5 ** (1 / s.half_life))

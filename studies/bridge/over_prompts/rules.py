@@ -160,3 +160,45 @@ def predictions(prompts: Prompts, filters: Filters) -> dict[str, Tensor]:
         "softmax head": softmax_head(prompts, prompts.asked),
         "zero": torch.zeros_like(prompts.asked),
     }
+
+
+def moving_stack(prompts: Prompts, rates: Tensor, moves: Tensor) -> Tensor:
+    """Predictions (count, K - N) of layers of linear attention, two numbers each.
+
+    A token carries a residual, at the start its label, or 0 where it is not shown. In a layer
+    every token i attends to the shown tokens n with the scores v_n^T v_i:
+    r_i <- r_i - rate sum_n (v_n^T v_i) r_n and v_i <- v_i - move sum_n (v_n^T v_i) v_n.
+    Without moves these are gradient steps on the shown labels. The prediction is -r.
+    """
+    tokens, N = prompts.tokens, prompts.N
+    residual = torch.cat([prompts.y, torch.zeros_like(prompts.asked)], dim=1)  # (count, K)
+    for rate, move in zip(rates, moves):
+        shown = tokens[:, :N]
+        scores = tokens @ shown.mT  # (count, K, N)
+        residual = residual - rate * (scores @ residual[:, :N, None])[..., 0]
+        tokens = tokens - move * scores @ shown
+    return -residual[:, N:]
+
+
+def best_stack(prompts: Prompts, layers: int, moving: bool = True) -> Tensor:
+    """The numbers of a stack, (2, layers): rates and moves with the least error on these
+    prompts that a search finds, which goes on from the best of one layer fewer."""
+    require_sizes(layers=layers)
+    new = one_step_rate(prompts.N, prompts.tokens.shape[-1], prompts.noise)
+    found = torch.zeros(2, 0, dtype=prompts.tokens.dtype)
+    for _ in range(layers):
+        x = torch.cat([found, torch.tensor([[new], [0.0]], dtype=found.dtype)], dim=1)
+        x.requires_grad_()
+        how = dict(tolerance_grad=1e-9, tolerance_change=1e-12)
+        search = torch.optim.LBFGS([x], max_iter=200, line_search_fn="strong_wolfe", **how)
+
+        def error(x=x, search=search) -> Tensor:
+            search.zero_grad()
+            off = moving_stack(prompts, x[0], moving * x[1]) - prompts.asked
+            value = off.square().mean()
+            value.backward()
+            return value
+
+        search.step(error)
+        found = x.detach()
+    return found

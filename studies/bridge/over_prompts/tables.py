@@ -1,6 +1,7 @@
 """Measures and checks of the chapter *Does it hold where the papers stop?*."""
 
 import math
+from itertools import pairwise
 
 import pandas as pd
 
@@ -49,6 +50,11 @@ def reference_errors(result) -> pd.DataFrame:
     return rows.pivot(index=["layers", "seed"], columns="rule", values="error")
 
 
+def over_stack(result) -> pd.Series:
+    """The final error over that of the stack of as many layers, by (layers, seed)."""
+    return errors(result) / result["stacks"].set_index(["layers", "seed"])["error"]
+
+
 def worth(result) -> pd.Series:
     """How many gradient steps, at the rate that errs least, err as little as the model does:
     by (layers, seed), on straight lines in log error between the numbers of steps that were
@@ -62,7 +68,7 @@ def worth(result) -> pd.Series:
         if not (curve.isna().any() or math.isnan(error)):
             x = 0.0 if error > curve.iloc[0] else math.inf
             pairs = list(curve.items())
-            for (low, above), (high, below) in zip(pairs, pairs[1:]):
+            for (low, above), (high, below) in pairwise(pairs):
                 if above >= error > below:
                     share = math.log(above / error) / math.log(above / below)
                     x = low + share * (high - low)
@@ -108,6 +114,7 @@ def sound(result) -> bool:
         (order.diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
         and (rules["zero"] / s.d).between(1 / SIZE, SIZE).all()
         and (ends > rules["ridge"]).all()
+        and sound_stacks(result)
         and (ends <= TRAINED * first).all()
         and (wide.diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
         and excess.abs().max() < 0.05
@@ -115,6 +122,21 @@ def sound(result) -> bool:
         and (free <= steps * (1 + SLACK)).all(axis=None)
         and (free.diff(axis=1).iloc[:, 1:] <= SLACK).all(axis=None)
         and at_end(result, "curves")["nonlinear_share"].between(0, 1).all()
+    )
+
+
+def sound_stacks(result) -> bool:
+    """Whether stacks err more than ridge and less the more layers they have, and the more if
+    their tokens may not move; one layer is the best step."""
+    keys = ["layers", "seed"]
+    stacks, ridge = result["stacks"].set_index(keys), reference_errors(result)["ridge"]
+    steps = result["reference_steps"].pivot(index=keys, columns="taken", values="error")
+    one = stacks["error"].loc[1] / steps[1].loc[1]
+    return bool(
+        (stacks["error"] > ridge).all()
+        and (stacks["error"].unstack("layers").diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
+        and (stacks["error"] <= 1.05 * stacks["steps_alone"]).all()
+        and one.between(1 - SLACK, 1.05).all()
     )
 
 
@@ -173,6 +195,15 @@ def layers_go_from_one_step_to_ridge(results, threshold) -> Outcome:
     return judged(result, at_least((first / last).min(skipna=False), threshold), also)
 
 
+def errs_like_a_moving_stack(results, threshold) -> Outcome:
+    """Largest factor over layers and seeds between the encoder's error and the stack's, either
+    way."""
+    result = results[ID]
+    ratio = over_stack(result)
+    worst = pd.concat([ratio, 1 / ratio]).max(skipna=False)
+    return judged(result, at_most(worst, threshold))
+
+
 def over_prompts_is_linear(results, threshold) -> Outcome:
     """Deepest model: largest share over seeds of its predictions that the closest table of each
     set of tokens leaves."""
@@ -225,7 +256,8 @@ def large_labels_break_it(results, threshold) -> Outcome:
 def rules_know_their_errors(results, threshold) -> Outcome:
     """Largest distance over lengths, seeds and rules of the sampled error from its closed form,
     in standard errors. Sound where no rule errs less than ridge."""
-    rows = results["bridge/prompt-rules"]["errors"]
+    result = results["bridge/prompt-rules"]
+    rows = result["errors"]
     wide = rows.pivot(index=["N", "seed"], columns="rule", values="error")
     known = rows[rows["rule"].isin(("one step", "additive", "zero"))]
     off = (known["error"] - known["exact"]).abs() / known["standard_error"]
@@ -234,7 +266,8 @@ def rules_know_their_errors(results, threshold) -> Outcome:
     precise = (known["standard_error"] < 0.1 * known["exact"]).all()
     order = (wide.drop(columns="ridge").min(axis=1) >= wide["ridge"]).all()
     floors = (exact["additive"] < exact["one step"]).all()
-    good = order and floors and precise and (off > 0).all()
+    known_size = (exact["zero"] == result.settings.d).all()
+    good = order and floors and precise and known_size and (off > 0).all()
     return found if good else Outcome("not reproduced", found.measured)
 
 

@@ -78,7 +78,8 @@ def test_models_learn_and_ridge_is_not_beaten(quick):
     result = quick[TRAINED]
     curves = result["curves"].pivot(index=["layers", "seed"], columns="step", values="error")
     references = result["references"].set_index(["layers", "seed", "rule"])["error"].unstack()
-    end = curves[result.settings.steps]
+    end, stacks = curves[result.settings.steps], result["stacks"]
+    assert (stacks["error"] <= 1.01 * stacks["steps_alone"]).all()
     assert (end < 0.7 * curves[0]).all() and (end > references["ridge"]).all()
     # Every number of layers is judged on the same prompts.
     assert references.groupby("seed").nunique().eq(1).all(axis=None)
@@ -114,10 +115,11 @@ def test_the_rate_halves():
 
 def test_a_look_at_ridge_itself_finds_ridge():
     s = tiny()
-    setup = compute.Setup(s, 0)
+    setup = compute.Setup(s, 0, 1)
     found = compute.look(setup, Echo(by_ridge(setup.prompts.noise)), s.taken)
     (curve,) = found["curves"]
     assert curve["nonlinear_share"] < 1e-20 and curve["filter_share"] == pytest.approx(1)
+    assert curve["stack"] == pytest.approx(setup.references(s.taken)["stacks"]["distance"][0])
     rules = {row["rule"]: row["distance"] for row in found["rules"]}
     assert rules["ridge"] < 1e-9 and rules["zero"] == pytest.approx(1)
     references = setup.references(s.taken)
@@ -137,7 +139,7 @@ def test_the_closest_table_is_the_mean_jacobian():
     """Labels given tokens are Gaussian, so by Stein's identity both are the same; here for a
     function whose Jacobian is known."""
     s = tiny(set_labels=60_000, sets=1)
-    setup = compute.Setup(s, 0)
+    setup = compute.Setup(s, 0, 1)
     A = Filters.of(setup.sets).tables(ridge(setup.prompts.noise))[0]
 
     def bent(tokens, y):
@@ -153,7 +155,7 @@ def test_the_closest_table_is_the_mean_jacobian():
 
 def test_shifts_change_what_they_are_called():
     s = tiny(shift_prompts=4_000)
-    setup = compute.Setup(s, 0)
+    setup = compute.Setup(s, 0, 1)
     found = compute.shifts(setup, Echo(by_ridge(setup.prompts.noise)), s)
     base = {"lengths": 6, "noises": 0.05, "spreads": 1.0, "factors": 1.0}
     keys = {"lengths": "N", "noises": "tau", "spreads": "spread", "factors": "factor"}
@@ -177,7 +179,7 @@ def test_shifts_change_what_they_are_called():
 def test_probes_read_what_is_there_and_nothing_else():
     """Hidden states that hold the ridge prediction, and then the one after one step."""
     s = tiny(probe_prompts=120)
-    setup = compute.Setup(s, 0)
+    setup = compute.Setup(s, 0, 1)
     model = compute.start(s, POINT)
 
     def hidden(tokens, y):

@@ -155,3 +155,40 @@ def test_no_rule_errs_less_than_ridge():
     assert list(errors) == ["ridge", "one step", "additive", "softmax head", "zero"]
     assert errors["ridge"] < errors["additive"] < errors["one step"] < errors["softmax head"]
     assert errors["softmax head"] < errors["zero"]
+
+
+def test_a_stack_that_does_not_move_takes_gradient_steps():
+    prompts = drawn()
+    rates, none = torch.full((3,), 0.02).double(), torch.zeros(3).double()
+    wanted = Filters.of(prompts).predictions(steps(3, 0.02))
+    assert_close(rules.moving_stack(prompts, rates, none), wanted)
+
+
+def test_layers_that_move_are_worth_one_four_and_thirteen_gradients():
+    prompts = drawn()
+    filters = Filters.of(prompts)
+    for layers, worth in ((1, 1), (2, 4), (3, 13)):
+        rates = torch.tensor([0.08, 0.08, 0.08][:layers]).double()
+        said = rules.moving_stack(prompts, rates, 0.8 * rates)
+        size = said.square().mean().item()
+        assert filters.free(said, worth) < 1e-16 * size
+        assert worth == 1 or filters.free(said, worth - 1) > 1e-12 * size
+
+
+def test_the_best_stack_cannot_be_improved_and_moving_helps():
+    prompts = drawn(300, 9, 11, 3, 0.1)
+    errors = []
+    for layers in (1, 2, 3):
+        numbers = rules.best_stack(prompts, layers)
+        assert numbers.shape == (2, layers)
+        said = rules.moving_stack(prompts, *numbers)
+        errors.append((said - prompts.asked).square().mean().item())
+        for seed in range(5):
+            near = torch.randn(2, layers, generator=torch.Generator().manual_seed(seed))
+            other = rules.moving_stack(prompts, *(numbers * (1 + 0.02 * near.double())))
+            assert (other - prompts.asked).square().mean() >= errors[-1] * (1 - 1e-7)
+    assert errors[0] == pytest.approx(Filters.of(prompts).nearest_rate(prompts.asked, 1)[1])
+    assert errors == sorted(errors, reverse=True)
+    still = rules.best_stack(prompts, 2, moving=False)
+    said = rules.moving_stack(prompts, still[0], 0 * still[0])
+    assert (said - prompts.asked).square().mean() > 1.05 * errors[1]
