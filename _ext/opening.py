@@ -16,6 +16,7 @@ from iclbook.card import SIGNS, anchor, badge
 
 # A chapter's main figure, where it is not the first whose numbers are stored.
 MAIN = {
+    "bridge/over_prompts": "fig-over-training",
     "dual/trained": "fig-trained-panels",
     "ridge/heads": "fig-heads-count",
     "ridge/related": "fig-related",

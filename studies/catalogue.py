@@ -33,6 +33,7 @@ CHAPTERS = (
     "bridge/signed",
     "bridge/failure_signatures",
     "bridge/real_data",
+    "bridge/over_prompts",
 )
 
 _SETTINGS = [
