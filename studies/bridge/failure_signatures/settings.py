@@ -62,9 +62,9 @@ class DeepShifts(Shifts):
     width: int = 128
     feedforward: int = 256
     rate: float = 1e-3
-    half_life: float = 3_000.0
+    half_life: float = 2_000.0
     batch: int = 8
-    steps: int = 12_000
+    steps: int = 8_000
     tasks: int = 400
 
 

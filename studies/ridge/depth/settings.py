@@ -91,7 +91,7 @@ class Longer(Deep):
     rate: float = 1e-3
     batch: int = 8
     H: tuple[int, ...] = (1, 4, 8, 16, 32)
-    steps: int = 3_000
+    steps: int = 2_000
 
 
 RUN = ("skip", "seed")
