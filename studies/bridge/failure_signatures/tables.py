@@ -195,3 +195,75 @@ def heads_do_not_match(results, threshold) -> Outcome:
         and (at_end(result, "heads")["flipped"] > 0).all()
     )
     return found if whole else Outcome("not reproduced", found.measured)
+
+
+DEEP_TRAINED = 0.2  # a deep model's unshifted error is at most this share of predicting zero's
+USUAL = (("angle", 0.0), ("missing", 0.0), *NONE.items(), ("dropped", 0.0), ("replaced", 0.0))
+DEEP_NOISE = (0.1, 1.0)  # sizes of label noise at which it is held against one layer's form
+
+
+def of_deep(result) -> pd.DataFrame:
+    """One row a (shift, size, seed)."""
+    return result["errors"].set_index(["shift", "size", "seed"]).sort_index()
+
+
+def deep_sound(result) -> bool:
+    """Whether each deep model is trained, the worlds without a shift agree, and the best table
+    and predicting zero are what they must be."""
+    rows = of_deep(result)
+    base = rows.loc["noise"].loc[0.0]
+    same = [rows.loc[shift].loc[size]["sampled"] / base["sampled"] for shift, size in USUAL]
+    return bool(
+        (base["sampled"] <= DEEP_TRAINED * base["zero"]).all()
+        and all(ratio.between(1 / SIZE, SIZE).all() for ratio in same)
+        and like_the_dictionary(base["zero"], result.settings.m)
+        and (rows["sampled"] >= rows["best"] * (1 - 2 * SAMPLED)).all()
+        and (rows["best"] <= rows["zero"] * (1 + 1e-9)).all()
+    )
+
+
+def judged_deep(result, found: Outcome) -> Outcome:
+    """The outcome, "not reproduced" where the rows are not `deep_sound`."""
+    return found if deep_sound(result) else Outcome("not reproduced", found.measured)
+
+
+def deep_of_zero(result, shift: str, size: float) -> pd.Series:
+    """The sampled error over that of predicting zero, by seed."""
+    rows = of_deep(result).loc[shift].loc[size]
+    return rows["sampled"] / rows["zero"]
+
+
+def deep_scale(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the error over zero's, at the largest factor on all tasks to
+    that at none."""
+    result = results["stress/deep-shifts"]
+    large = deep_of_zero(result, "scale", max(result.settings.scales))
+    ratio = large / deep_of_zero(result, "scale", 1.0)
+    return judged_deep(result, at_least(ratio.min(skipna=False), threshold))
+
+
+def deep_label_noise(results, threshold) -> Outcome:
+    """Largest relative distance, over seeds and two sizes of noise, of the deep model's error
+    from one layer's closed form on the same dictionary."""
+    result, layer = results["stress/deep-shifts"], results["stress/shifts"]
+    form = of_shift(layer, "noise")["theory"]  # by (size, seed)
+    rows = of_deep(result).loc["noise"]["sampled"]
+    off = pd.concat([(rows.loc[x] / form.loc[x].loc[rows.loc[x].index]) for x in DEEP_NOISE])
+    found = judged_deep(result, at_most((off - 1).abs().max(skipna=False), threshold))
+    return judged(layer, "noise", found)
+
+
+def deep_out_of_span(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the error to that of predicting zero, at 45 degrees."""
+    result = results["stress/deep-shifts"]
+    found = at_least(deep_of_zero(result, "angle", HALF).min(skipna=False), threshold)
+    return judged_deep(result, found)
+
+
+def deep_ood_tokens(results, threshold) -> Outcome:
+    """Smallest ratio over seeds of the error to that of predicting zero, half of the shown
+    tokens replaced."""
+    result = results["stress/deep-shifts"]
+    half = float(result.settings.N // 2)
+    found = at_least(deep_of_zero(result, "replaced", half).min(skipna=False), threshold)
+    return judged_deep(result, found)

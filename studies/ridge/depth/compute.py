@@ -309,3 +309,25 @@ def race(settings, setup: Setup, model: DeepTransformer) -> dict[str, list[dict]
             break
         cpu, start = time.process_time(), time.perf_counter()
     return found
+
+
+def fig5_longer(settings, point) -> dict[str, pd.DataFrame]:
+    """One seed's models of every head count, one after another, each for as many steps; what
+    ridge regression and predicting zero cost on the same test tasks."""
+    s, seed, curves = settings, point["seed"], []
+    looks = {step for step in log_steps(s.steps, PER_DECADE) if step == 0 or step >= FIRST_LOOK}
+    for H in s.H:
+        setup = Setup(s, seed)  # anew, so that every head count sees the same batches
+        model, seconds, cpu = setup.model(s, H), 0.0, 0.0
+        optimizer = torch.optim.Adam(model.parameters(), s.rate, fused=True)
+        gradient = by_autograd(lambda m=model, b=setup.batches: batch_loss(m, b), optimizer)
+        for now in descend(gradient, optimizer, s.steps, at=range(s.steps + 1)):
+            seconds += time.process_time() - cpu if now else 0.0
+            if now in looks:
+                of = setup.measured(lambda y, m=model, u=setup: u.predict(m, y))[1]
+                rows = [{"domain": row["domain"], "loss": row["loss"]} for row in of]
+                rows = [row | {"seconds": seconds} for row in rows]
+                curves += [{"H": H, "step": now} | row for row in rows]
+            cpu = time.process_time()
+    chosen = fixed(setup)["reference_domains"][["predictor", "domain", "loss"]]
+    return {"curves": pd.DataFrame(curves), "references": chosen}

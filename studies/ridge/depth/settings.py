@@ -77,6 +77,23 @@ class Fig5(Deep):
     final_look: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Longer(Deep):
+    """Figure 5's head counts at half the size, each for as many steps, most of the way to ridge
+    regression. A point is a whole seed, so that its times are taken side by side."""
+
+    N: int = 15
+    K: int = 100
+    d: int = 50
+    m: int = 10
+    width: int = 128
+    feedforward: int = 256
+    rate: float = 1e-3
+    batch: int = 8
+    H: tuple[int, ...] = (1, 4, 8, 16, 32)
+    steps: int = 2_000
+
+
 RUN = ("skip", "seed")
 TWO = ("in-domain", "out-of-domain")
 # Float32 training of a deep model amplifies rounding: with the plainest instruction set the
@@ -212,6 +229,22 @@ FIG5 = {
     ),
 }
 
+LONGER = {
+    "curves": Table(
+        keys=(*RUNNER, "step", "domain"),
+        levels={"H": "H", "domain": TWO},
+        measures={
+            "loss": Measure("loss on the test tasks", **TRAINED),
+            "seconds": Measure("of processor time so far", unit="s", clock=True),
+        },
+    ),
+    "references": Table(
+        keys=("seed", "predictor", "domain"),
+        levels={"predictor": ("ridge", "Lemma 4", "zero"), "domain": TWO},
+        measures={"loss": Measure("loss on the test tasks", **ROUNDED)},
+    ),
+}
+
 SMALL = dict(
     N=6,
     K=16,
@@ -261,5 +294,15 @@ EXPERIMENTS = (
         paper=Fig5(seeds=(0, 1, 2), device="cuda"),
         unstated=("tau", "least_steps", "max_steps", "seeds", "dtype", "device"),
         verify=dict(max_steps=10, budget=1e9, final_look=False, H=(1, 8), seeds=(0,)),
+    ),
+    Experiment(
+        id="yang2024/fig5-longer",
+        item="Figure 5 (ours: half the size, most of the way to ridge)",
+        chapter="ridge/depth",
+        function="studies.ridge.depth.compute:fig5_longer",
+        tables=LONGER,
+        full=Longer(seeds=(0, 1, 2, 3)),
+        quick=Longer(**SMALL, H=(1, 4, 8), steps=100),
+        verify=dict(steps=10, H=(1, 8), seeds=(0,)),
     ),
 )

@@ -194,3 +194,47 @@ def fig5_deep_needs_no_large_h(results, threshold, tokens, loss) -> Outcome:
     if not (high <= 2 * low and learned):
         return Outcome("not reproduced", measured)
     return at_most(measured, threshold)
+
+
+NEAR = 3.0  # how many times ridge regression's loss counts as most of the way to it
+
+
+def longer_losses(result, step: int | None = None, domain: str = "in-domain") -> pd.DataFrame:
+    """Loss on test tasks after `step` steps, at the end by default: a row a seed, a column a
+    head count."""
+    at = result.settings.steps if step is None else step
+    rows = result["curves"]
+    rows = rows[(rows["domain"] == domain) & (rows["step"] == at)]
+    return rows.pivot(index="seed", columns="H", values="loss")
+
+
+def reference_losses(result, domain: str = "in-domain") -> pd.DataFrame:
+    """The same of the predictors that do not train: a row a seed."""
+    rows = result["references"]
+    rows = rows[rows["domain"] == domain]
+    return rows.pivot(index="seed", columns="predictor", values="loss")
+
+
+def fig5_longer_needs_no_large_h(results, threshold) -> Outcome:
+    """Largest ratio over seeds, after training, of the loss in domain of the best H <= `SMALL`
+    to that of the best H >= 2 `SMALL`.
+
+    Also wanted: all start within a factor 2 of predicting zero, and both of the best end within
+    `NEAR` times the loss of ridge regression and not below it.
+    """
+    result = results["yang2024/fig5-longer"]
+    start, end, known = (
+        longer_losses(result, 0),
+        longer_losses(result),
+        reference_losses(result),
+    )
+    small = end.loc[:, end.columns <= SMALL].min(axis=1, skipna=False)
+    large = end.loc[:, end.columns >= 2 * SMALL].min(axis=1, skipna=False)
+    found = at_most((small / large).max(skipna=False), threshold)
+    both = pd.concat([small, large], axis=1).div(known["ridge"], axis=0)
+    whole = (
+        start.div(known["zero"], axis=0).stack().between(0.5, 2).all()
+        and both.stack().between(0.95, NEAR).all()
+        and (known["ridge"] < known["zero"] / NEAR).all()
+    )
+    return found if whole else Outcome("not reproduced", found.measured)

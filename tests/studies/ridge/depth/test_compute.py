@@ -199,3 +199,21 @@ def test_the_model_is_tested_on_tasks_that_it_never_trained_on():
         assert nearest > 1e-4 * labels.norm(dim=-1).mean()
     inner, outer = (labels for labels, _ in setup.tests.values())
     assert (inner[:, None] - outer[None]).norm(dim=-1).min() > 1e-4
+
+
+def test_longer_runs_are_those_of_one_model_each_and_start_alike():
+    settings = find("yang2024/fig5-longer").settings("quick", **SIZES | FEW, H=(1, 4), steps=30)
+    both = compute.fig5_longer(settings, {"seed": 2})
+    alone = compute.fig5_longer(
+        find("yang2024/fig5-longer").settings("quick", **SIZES | FEW, H=(4,), steps=30),
+        {"seed": 2},
+    )
+    kept = both["curves"].query("H == 4").reset_index(drop=True).drop(columns="seconds")
+    pd.testing.assert_frame_equal(kept, alone["curves"].drop(columns="seconds"))
+    last = both["curves"].query("step == 30 and domain == 'in-domain'").set_index("H")["loss"]
+    first = both["curves"].query("step == 0 and domain == 'in-domain'").set_index("H")["loss"]
+    assert (last < first).all() and last.loc[1] != last.loc[4]
+    setup = compute.Setup(settings, 2)
+    zero = setup.tests["in-domain"][0].square().mean().item() / 2
+    known = both["references"].query("domain == 'in-domain'").set_index("predictor")["loss"]
+    assert known["zero"] == pytest.approx(zero) and known["ridge"] < zero

@@ -234,3 +234,58 @@ def test_what_is_read_off_agrees_with_the_tables():
     assert list(losses.columns) == [*DOMAINS, "training_loss"] and not losses.isna().any(
         axis=None
     )
+
+
+def longer(end, start=None, ridge=0.1, zero=4.0):
+    """Tables of `fig5-longer` for seeds 0 to 3: H -> loss at the start and at the end."""
+    start = dict.fromkeys(end, 4.0) if start is None else start
+    curves = [
+        dict(seed=seed, H=H, step=step, domain=domain, loss=loss, seconds=1.0)
+        for seed in range(4)
+        for step, losses in ((0, start), (2_000, end))
+        for H, loss in losses.items()
+        for domain in DOMAINS
+    ]
+    references = [
+        dict(seed=seed, predictor=name, domain=domain, loss=loss)
+        for seed in range(4)
+        for name, loss in (("ridge", ridge), ("Lemma 4", ridge), ("zero", zero))
+        for domain in DOMAINS
+    ]
+    return {"curves": pd.DataFrame(curves), "references": pd.DataFrame(references)}
+
+
+LONGER = "yang2024/fig5-longer"
+
+
+def of_longer(*args, **kwargs):
+    return outcome(f"{LONGER}-needs-no-large-h", {LONGER: longer(*args, **kwargs)})
+
+
+def test_fig5_longer_compares_the_best_of_few_and_of_many():
+    assert of_longer({1: 0.5, 8: 0.2, 16: 0.2, 32: 0.3}) == ("reproduced", 1.0)
+    assert of_longer({1: 0.5, 8: 0.24, 16: 0.2, 32: 0.3}).verdict == "not reproduced"
+    assert of_longer({1: 0.18, 8: 0.24, 16: 0.2, 32: 0.15}).measured == pytest.approx(1.2)
+    assert of_longer({1: np.nan, 8: 0.2, 16: 0.2, 32: 0.3}).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(end={1: 0.5, 8: 0.4, 16: 0.4, 32: 0.5}),  # far from ridge
+        dict(end={1: 0.5, 8: 0.05, 16: 0.05, 32: 0.5}),  # below it
+        dict(end={8: 0.2, 16: 0.2}, start={8: 4.0, 16: 40.0}),
+        dict(end={8: 0.2, 16: 0.2}, ridge=3.9),
+    ],
+)
+def test_fig5_longer_is_not_judged_on_runs_that_are_not_sound(wrong):
+    assert of_longer({8: 0.2, 16: 0.2}).verdict == "reproduced"
+    assert of_longer(**wrong).verdict == "not reproduced"
+
+
+def test_one_dictionary_that_needs_many_heads_fails_the_claim():
+    tables_of = longer({8: 0.2, 16: 0.2})
+    rows = tables_of["curves"].eval("seed == 3 and H == 16 and step == 2_000")
+    tables_of["curves"].loc[rows, "loss"] = 0.15
+    found = outcome(f"{LONGER}-needs-no-large-h", {LONGER: tables_of})
+    assert found.verdict == "not reproduced" and found.measured == pytest.approx(4 / 3)
