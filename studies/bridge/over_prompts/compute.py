@@ -37,6 +37,30 @@ def rules(settings, point) -> dict[str, pd.DataFrame]:
     return {"errors": pd.DataFrame(errors), "steps": pd.DataFrame(after)}
 
 
+def stacks(settings, point) -> dict[str, pd.DataFrame]:
+    """Stacks of linear attention found from many starts, on the prompts on which the encoders
+    of this seed are looked at, and on many more."""
+    s, generator = settings, torch.Generator().manual_seed(point["seed"])
+    sizes = (s.N, s.K, s.d, s.tau)
+    # As in `Setup`, whose two first draws these are.
+    prompts = sample_prompts(s.test_prompts, *sizes, generator=generator)
+    fitted_on = sample_prompts(s.stack_prompts, *sizes, generator=generator)
+    others = torch.Generator().manual_seed(4_000 + point["seed"])
+    more = sample_prompts(s.more_prompts, *sizes, generator=others)
+    numbers = rule.better_stack(fitted_on, point["layers"], s.starts, generator=others)
+    fitted = _mean_square(rule.moving_stack(fitted_on, *numbers), fitted_on.asked)
+    said, many = (rule.moving_stack(x, *numbers) for x in (prompts, more))
+    ridge = rule.Filters.of(more).ridge()
+    found = {
+        "fitted": fitted,
+        "error": _mean_square(said, prompts.asked),
+        "error_many": _mean_square(many, more.asked),
+        "ridge_many": _mean_square(ridge, more.asked),
+        "first_rate": numbers[0, 0].item() / rule.one_step_rate(s.N, s.d, prompts.noise),
+    }
+    return {"errors": pd.DataFrame([found])}
+
+
 class Setup:
     """The prompts on which models of one seed are looked at, the same for every number of
     layers, and what rules, and a stack of so many layers, say of them."""

@@ -180,6 +180,23 @@ def moving_stack(prompts: Prompts, rates: Tensor, moves: Tensor) -> Tensor:
     return -residual[:, N:]
 
 
+def improved(prompts: Prompts, numbers: Tensor, moving: bool = True) -> tuple[Tensor, float]:
+    """(the numbers of a stack, (2, layers), that a descent from these ends at; its error)."""
+    x = numbers.clone().requires_grad_()
+    how = dict(tolerance_grad=1e-9, tolerance_change=1e-12)
+    search = torch.optim.LBFGS([x], max_iter=200, line_search_fn="strong_wolfe", **how)
+
+    def error() -> Tensor:
+        search.zero_grad()
+        off = moving_stack(prompts, x[0], moving * x[1]) - prompts.asked
+        value = off.square().mean()
+        value.backward()
+        return value
+
+    search.step(error)
+    return x.detach(), error().item()
+
+
 def best_stack(prompts: Prompts, layers: int, moving: bool = True) -> Tensor:
     """The numbers of a stack, (2, layers): rates and moves with the least error on these
     prompts that a search finds, which goes on from the best of one layer fewer."""
@@ -188,17 +205,30 @@ def best_stack(prompts: Prompts, layers: int, moving: bool = True) -> Tensor:
     found = torch.zeros(2, 0, dtype=prompts.tokens.dtype)
     for _ in range(layers):
         x = torch.cat([found, torch.tensor([[new], [0.0]], dtype=found.dtype)], dim=1)
-        x.requires_grad_()
-        how = dict(tolerance_grad=1e-9, tolerance_change=1e-12)
-        search = torch.optim.LBFGS([x], max_iter=200, line_search_fn="strong_wolfe", **how)
-
-        def error(x=x, search=search) -> Tensor:
-            search.zero_grad()
-            off = moving_stack(prompts, x[0], moving * x[1]) - prompts.asked
-            value = off.square().mean()
-            value.backward()
-            return value
-
-        search.step(error)
-        found = x.detach()
+        found, _ = improved(prompts, x, moving)
     return found
+
+
+def better_stack(
+    prompts: Prompts, layers: int, starts: int, *, generator: torch.Generator
+) -> Tensor:
+    """The best that the search of `best_stack` and `starts` further ones find, (2, layers).
+
+    That one ends in a local minimum: with two layers, a small first step and a large second one
+    err less. The others start from rates and moves drawn at random, rates between a fifth and
+    five times the best single step's; for each number of layers, from the best of one fewer
+    with a layer in front of it, too.
+    """
+    require_sizes(layers=layers)
+    new = one_step_rate(prompts.N, prompts.tokens.shape[-1], prompts.noise)
+    best = torch.zeros(2, 0, dtype=prompts.tokens.dtype)
+    for count in range(1, layers + 1):
+        one = torch.tensor([[new], [0.0]], dtype=best.dtype)
+        tried = [torch.cat([best, one], dim=1), torch.cat([one, best], dim=1)]
+        tried.append(best_stack(prompts, count))
+        for _ in range(starts):
+            power, move = torch.rand(2, count, generator=generator, dtype=best.dtype)
+            tried.append(new * torch.stack([5 ** (2 * power - 1), move]))
+        found = [improved(prompts, numbers) for numbers in tried]
+        best, _ = min((x for x in found if math.isfinite(x[1])), key=lambda x: x[1])
+    return best

@@ -71,6 +71,26 @@ class OverPrompts(Settings):
         return [{"layers": n, "seed": seed} for n, seed in product(self.layers, self.seeds)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stacks(Settings):
+    """Stacks of linear attention of several numbers of layers, fitted on `stack_prompts`
+    prompts from `starts` random starts beside three others, judged on the encoders' test
+    prompts and on `more_prompts` others."""
+
+    N: int = 16
+    K: int = 32
+    d: int = 8
+    tau: float = 0.05
+    layers: tuple[int, ...] = (1, 2, 3, 4)
+    test_prompts: int = 500
+    stack_prompts: int = 1_000
+    more_prompts: int = 5_000
+    starts: int = 20
+
+    def points(self) -> list[dict]:
+        return [{"layers": n, "seed": seed} for n, seed in product(self.layers, self.seeds)]
+
+
 RULES = ("ridge", "one step", "additive", "softmax head", "zero")
 TABLES = ("ridge", "one step", "additive")  # the rules that are one table a set of tokens
 RUN = ("layers", "seed")
@@ -260,5 +280,36 @@ EXPERIMENTS = (
             factors=(0.5, 1.0, 2.0),
         ),
         verify=dict(steps=10, seeds=(0,), layers=(1,), probe_prompts=0),
+    ),
+    Experiment(
+        id="bridge/stacks",
+        item="Over prompts (ours: stacks of linear attention, many starts)",
+        chapter="bridge/over_prompts",
+        function="studies.bridge.over_prompts.compute:stacks",
+        tables={
+            "errors": Table(
+                keys=RUN,
+                levels={"layers": "layers"},
+                measures={
+                    "fitted": Measure(f"{ERROR}; the prompts that it was fitted on", **FITTED),
+                    "error": Measure(f"{ERROR}; the encoders' test prompts", **FITTED),
+                    "error_many": Measure(f"{ERROR}; many other prompts", **FITTED),
+                    "ridge_many": Measure("that of ridge on all of them", rtol=1e-5),
+                    "first_rate": Measure("first rate over that of the best step", **FITTED),
+                },
+            ),
+        },
+        full=Stacks(seeds=(0, 1, 2)),
+        quick=Stacks(
+            N=6,
+            K=12,
+            d=2,
+            layers=(1, 2),
+            test_prompts=60,
+            stack_prompts=60,
+            more_prompts=200,
+            starts=2,
+        ),
+        verify=dict(layers=(1, 2), seeds=(0,)),
     ),
 )
