@@ -220,3 +220,13 @@ def test_only_what_comes_after_the_last_step_is_never_compared():
         *("gains", "probes", "probe_steps", "decoded", "decoded_steps"),
         *("lengths", "noises", "spreads", "factors"),
     }
+
+
+def test_stacks_are_judged_on_the_encoders_prompts_and_fitted_on_others():
+    s, t = find("bridge/stacks").quick, find("bridge/trained-over-prompts").quick
+    row = compute.stacks(s, {"layers": 1, "seed": 0})["errors"].iloc[0]
+    setup = compute.Setup(t, 0, 1)
+    least = setup.filters.nearest_rate(setup.prompts.asked, 1)[1]
+    assert least <= row["error"] <= 1.3 * least and row["fitted"] != row["error"]
+    two = compute.stacks(s, {"layers": 2, "seed": 0})["errors"].iloc[0]
+    assert two["fitted"] < row["fitted"] and row["ridge_many"] < row["error_many"]

@@ -192,3 +192,22 @@ def test_the_best_stack_cannot_be_improved_and_moving_helps():
     still = rules.best_stack(prompts, 2, moving=False)
     said = rules.moving_stack(prompts, still[0], 0 * still[0])
     assert (said - prompts.asked).square().mean() > 1.05 * errors[1]
+
+
+def test_more_starts_find_a_stack_that_one_start_misses():
+    sizes = (16, 32, 8, 0.05)
+    prompts = sample_prompts(300, *sizes, generator=torch.Generator().manual_seed(0))
+
+    def error(numbers):
+        said = rules.moving_stack(prompts, *numbers)
+        return (said - prompts.asked).square().mean().item()
+
+    one = error(rules.best_stack(prompts, 2))
+    generator = torch.Generator().manual_seed(1)
+    more = error(rules.better_stack(prompts, 2, 4, generator=generator))
+    assert more < 0.9 * one
+    step = rules.better_stack(prompts, 1, 2, generator=generator)
+    grid = torch.linspace(0, 0.1, 1_001, dtype=torch.float64)
+    none = torch.zeros(1, dtype=torch.float64)
+    least = min(error(torch.stack([rate[None], none])) for rate in grid)
+    assert error(step) == pytest.approx(least, rel=1e-3)

@@ -12,6 +12,7 @@ from claims import CLAIMS, stored, verdict, verdict_after
 from studies.bridge.over_prompts import tables
 
 RULES, TRAINED = "bridge/prompt-rules", "bridge/trained-over-prompts"
+STACKS, LIKE = "bridge/stacks", "bridge/errs-like-a-moving-stack"
 NAMES = [name for name, claim in CLAIMS.items() if claim.chapter == "bridge/over_prompts"]
 OF_TRAINED = [name for name in NAMES if CLAIMS[name].experiments == (TRAINED,)]
 
@@ -44,7 +45,7 @@ def test_worth_counts_the_steps_that_err_as_much():
 
 
 def test_the_chapter_has_its_claims():
-    assert len(NAMES) == 10 and len(OF_TRAINED) == 9
+    assert len(NAMES) == 10 and len(OF_TRAINED) == 8
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,8 +68,12 @@ def test_measures_are_what_they_are_called():
     assert tables.layer_by_layer(result, 4).loc[2, 3] == pytest.approx(ratio)
     assert list(tables.layer_by_layer(result, 4)) == [1, 2, 3, 4]
     errors = result["curves"].query("layers == 2 and seed == 0 and step == 20_000")["error"]
-    stacks = result["stacks"].query("layers == 2 and seed == 0")["error"]
-    assert tables.over_stack(result)[2, 0] == pytest.approx(errors.item() / stacks.item())
+    found = stored(LIKE)[STACKS]
+    stack = found["errors"].query("layers == 2 and seed == 0")["error"].item()
+    assert tables.over_stack(result, found)[2, 0] == pytest.approx(errors.item() / stack)
+    best = result["references"].query("layers == 2 and seed == 0 and rule == 'ridge'")
+    excess = [x - best["error"].item() for x in (errors.item(), stack)]
+    assert tables.excess_over_stack(result, found)[2, 0] == pytest.approx(excess[0] / excess[1])
     assert tables.deepest(result) == max(result.settings.layers)
     floor = tables.ridge_needs_more(stored("bridge/rules-know-their-errors")[RULES])
     assert (floor.diff(axis=1).iloc[:, 1:] > 0).all(axis=None), "one pass falls behind"
@@ -123,7 +128,11 @@ def bent(table):
         ("bridge/one-layer-beats-no-sum", "references", where("rule", "additive", "error", 3)),
         ("bridge/more-steps-than-layers", "taken", few_gradients),
         ("bridge/layers-go-from-one-step-to-ridge", "decoded", backwards),
-        ("bridge/errs-like-a-moving-stack", "stacks", where("layers", 4, "error", 2.0)),
+        (
+            "bridge/layers-go-from-one-step-to-ridge",
+            "probe_steps",
+            where("layer", 1, "r2", 0.1),
+        ),
         ("bridge/over-prompts-is-linear", "curves", bent),
         ("bridge/holds-at-twice-the-length", "lengths", where("N", 32, "error", 9.0)),
         ("bridge/large-labels-break-it", "factors", where("factor", 4.0, "distance", 0.1)),
@@ -137,3 +146,30 @@ def test_a_closed_form_that_is_off_is_seen():
     name = "bridge/rules-know-their-errors"
     off = where("rule", "additive", "exact", 1.2)
     assert verdict_after(name, RULES, errors=off) == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("layers", "factor"), [(4, 2.0), (4, 0.7), (2, 1.5), (1, 1.3), (3, 0.5)]
+)
+def test_stacks_that_are_off_are_refused(layers, factor):
+    off = where("layers", layers, "error", factor)
+    assert verdict_after(LIKE, STACKS, errors=off) == "not reproduced"
+
+
+def test_encoders_that_err_like_stacks_do_so_in_excess_too():
+    """With the encoders' own errors in the stacks' place, but for one layer, the best step."""
+    result = stored(LIKE)[TRAINED]
+    ends = tables.errors(result)
+
+    def same(factor):
+        def change(table):
+            keys = pd.MultiIndex.from_frame(table[["layers", "seed"]])
+            excess = ends.loc[keys].to_numpy() - floor.loc[keys].to_numpy()
+            error = floor.loc[keys].to_numpy() + factor * excess
+            return table.assign(error=np.where(table["layers"] == 1, table["error"], error))
+
+        return change
+
+    floor = tables.reference_errors(result)["ridge"]
+    assert verdict_after(LIKE, STACKS, errors=same(0.99)) == "reproduced"
+    assert verdict_after(LIKE, STACKS, errors=same(0.6)) != "reproduced"
