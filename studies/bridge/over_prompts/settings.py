@@ -289,7 +289,6 @@ EXPERIMENTS = (
         tables={
             "errors": Table(
                 keys=RUN,
-                levels={"layers": "layers"},
                 measures={
                     "fitted": Measure(f"{ERROR}; the prompts that it was fitted on", **FITTED),
                     "error": Measure(f"{ERROR}; the encoders' test prompts", **FITTED),
