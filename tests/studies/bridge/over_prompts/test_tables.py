@@ -128,11 +128,6 @@ def bent(table):
         ("bridge/one-layer-beats-no-sum", "references", where("rule", "additive", "error", 3)),
         ("bridge/more-steps-than-layers", "taken", few_gradients),
         ("bridge/layers-go-from-one-step-to-ridge", "decoded", backwards),
-        (
-            "bridge/layers-go-from-one-step-to-ridge",
-            "probe_steps",
-            where("layer", 1, "r2", 0.1),
-        ),
         ("bridge/over-prompts-is-linear", "curves", bent),
         ("bridge/holds-at-twice-the-length", "lengths", where("N", 32, "error", 9.0)),
         ("bridge/large-labels-break-it", "factors", where("factor", 4.0, "distance", 0.1)),
@@ -173,3 +168,15 @@ def test_encoders_that_err_like_stacks_do_so_in_excess_too():
     floor = tables.reference_errors(result)["ridge"]
     assert verdict_after(LIKE, STACKS, errors=same(0.99)) == "reproduced"
     assert verdict_after(LIKE, STACKS, errors=same(0.6)) != "reproduced"
+
+
+@pytest.mark.parametrize(("r2", "wanted"), [(0.9, "reproduced"), (0.7, "partly")])
+def test_a_first_layer_in_which_nothing_can_be_read_is_not_at_one_step(r2, wanted):
+    def read(table):
+        first = (table["layers"] == 4) & (table["layer"] == 1) & (table["taken"] == 1)
+        return table.assign(
+            r2=table["r2"].mask(first, 0.9).mask(first & table["seed"].eq(2), r2)
+        )
+
+    name = "bridge/layers-go-from-one-step-to-ridge"
+    assert verdict_after(name, TRAINED, probe_steps=read) == wanted
