@@ -199,6 +199,7 @@ def heads_do_not_match(results, threshold) -> Outcome:
 
 DEEP_TRAINED = 3.0  # a deep model's unshifted error is at most this many times the best table's
 USUAL = (("angle", 0.0), ("missing", 0.0), *NONE.items(), ("dropped", 0.0), ("replaced", 0.0))
+LIKE = 1.5  # how many times two samples of an unshifted error may differ
 DEEP_NOISE = (0.1, 1.0)  # sizes of label noise at which it is held against one layer's form
 
 
@@ -208,13 +209,18 @@ def of_deep(result) -> pd.DataFrame:
 
 
 def deep_sound(result) -> bool:
-    """Whether each deep model is trained, the worlds without a shift agree, and the best table
-    and predicting zero are what they must be."""
-    rows = of_deep(result)
+    """Whether each deep model is trained, as its curve says too, the worlds without a shift
+    agree, and the best table and predicting zero are what they must be."""
+    rows, curves = of_deep(result), result["curves"]
     base = rows.loc["noise"].loc[0.0]
+    start, end = (
+        curves[curves["step"] == step].set_index("seed") for step in (0, result.settings.steps)
+    )
     same = [rows.loc[shift].loc[size]["sampled"] / base["sampled"] for shift, size in USUAL]
     return bool(
         (base["sampled"] <= DEEP_TRAINED * base["best"]).all()
+        and (end["error"] / base["sampled"]).between(1 / LIKE, LIKE).all()
+        and (end["loss"] < start["loss"] / 5).all()
         and all(ratio.between(1 / SIZE, SIZE).all() for ratio in same)
         and like_the_dictionary(base["zero"], result.settings.m)
         and (rows["sampled"] >= rows["best"] * (1 - 2 * SAMPLED)).all()
