@@ -277,7 +277,8 @@ def main():
     except click.ClickException as error:
         _refuse(error.format_message().replace("\n", " ") + "; see `iclbook --help`")
     except (click.Abort, KeyboardInterrupt):
-        click.echo("iclbook: stopped; finished points are kept, run again to go on", err=True)
+        stopped = "stopped; finished points are kept, run the same command again to go on"
+        click.echo(f"iclbook: {stopped}", err=True)
         sys.exit(130)
     except OSError as error:
         place = error.filename or "the output"

@@ -134,9 +134,8 @@ def _results(tasks: dict[int, tuple], jobs: int, scheduler: str) -> Iterator[tup
         experiment, settings, _, _ = next(iter(tasks.values()))
         return completed(scheduler, on_worker, identity(experiment, settings), tasks)
     jobs = max(1, min(jobs, len(tasks), joblib.cpu_count()))
-    parallel = joblib.Parallel(
-        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all"
-    )
+    how = dict(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+    parallel = joblib.Parallel(n_jobs=jobs, **how)
     numbered = joblib.delayed(_numbered)
     return parallel(numbered(os.getpid(), i, *task) for i, task in tasks.items())
 
