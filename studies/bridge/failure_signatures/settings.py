@@ -129,6 +129,20 @@ FAR = dict(rtol=0.05, atol=1e-5)  # a short noisy descent amplifies rounding
 # Float32 training of a deep model amplifies rounding, as in Figure 2b; what is measured after
 # its last step is not compared.
 GROWS = {"rtol": 1e-4, "atol": 5e-4, "scale": "step"}
+FEW = dict(
+    N=9,
+    K=40,
+    d=20,
+    m=6,
+    noises=(0.03, 0.1, 1.0),
+    angles=(10.0, 45.0, 90.0),
+    missing=(1, 3, 6),
+    scales=(3.0,),
+    dropped=(1, 3, 6),
+    replaced=(1, 4, 9),
+    repeated=(2, 16),
+    draws=4,
+)
 SMALL = dict(K=24, d=16, m=4, H=12, steps=300, half_life=80.0, seeds=(0,))
 FIVE = (0, 1, 2, 3, 4)
 # Of five seeds one set in five gave a verdict on missing functions that the other four denied.
@@ -171,21 +185,10 @@ EXPERIMENTS = (
         },
         full=Shifts(seeds=TWENTY),
         quick=Shifts(
-            N=9,
-            K=40,
-            d=20,
-            m=6,
+            **FEW,
             H=18,
             steps=400,
             half_life=150.0,
-            noises=(0.03, 0.1, 1.0),
-            angles=(10.0, 45.0, 90.0),
-            missing=(1, 3, 6),
-            scales=(3.0,),
-            dropped=(1, 3, 6),
-            replaced=(1, 4, 9),
-            repeated=(2, 16),
-            draws=4,
             tasks=800,
         ),
         verify=dict(steps=10, seeds=(0,)),
@@ -216,10 +219,7 @@ EXPERIMENTS = (
         },
         full=DeepShifts(seeds=FIVE),
         quick=DeepShifts(
-            N=9,
-            K=40,
-            d=20,
-            m=6,
+            **FEW,
             H=2,
             layers=2,
             width=32,
@@ -227,14 +227,6 @@ EXPERIMENTS = (
             rate=3e-3,
             steps=300,
             half_life=150.0,
-            noises=(0.03, 0.1, 1.0),
-            angles=(10.0, 45.0, 90.0),
-            missing=(1, 3, 6),
-            scales=(3.0,),
-            dropped=(1, 3, 6),
-            replaced=(1, 4, 9),
-            repeated=(2, 16),
-            draws=4,
             tasks=100,
         ),
         verify=dict(steps=10, seeds=(0,)),
