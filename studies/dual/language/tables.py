@@ -75,6 +75,23 @@ def global_best(result) -> str:
     return first.loc[first["score"].fillna(-np.inf).idxmax(), "setting"]
 
 
+def overview(results: dict) -> pd.DataFrame:
+    """In the form of the paper's table: a row for each task (name -> result) and metric;
+    each family's Local Best with its score on dev, mean ± standard deviation over seeds; the
+    task's Global Best."""
+    rows = []
+    for task, result in results.items():
+        for metric in result.settings.metrics:
+            by_setting = dev_scores(result, metric=metric).groupby("setting")["score"]
+            mean, spread = by_setting.agg(_mean), by_setting.std()
+            row = {"task": task, "metric": metric.capitalize()}
+            for which, setting in local_bests(result).items():
+                called = "" if which == "original" else f"{setting}: "
+                row[which] = f"{called}{mean[setting]:.3f} ± {spread[setting]:.3f}"
+            rows.append(row | {"Global Best": global_best(result)})
+    return pd.DataFrame(rows)
+
+
 def gain(result, setting: str) -> dict[str, float]:
     """How much better than the original a setting is on dev: mean over seeds, with a 95 %
     interval over sentences and seeds (`low`, `high`), and the number of its seeds.

@@ -64,6 +64,24 @@ def test_bests_are_chosen_on_held_out_sentences_of_the_first_seed():
     assert tables.global_best(made()) == "original", "the first of equals"
 
 
+def test_the_overview_has_a_row_a_metric_and_the_local_bests():
+    mrpc = made("mrpc", dev={LOW: 0.8}, held_out={LOW: 0.9})
+    found = tables.overview({"MRPC": mrpc, "RTE": made()})
+    assert found[["task", "metric"]].to_numpy().tolist() == [
+        ["MRPC", "Accuracy"],
+        ["MRPC", "F1"],
+        ["RTE", "Accuracy"],
+    ]
+    first, last = found.iloc[0], found.iloc[2]
+    assert first["negative"] == "r = 3, β = 0.1: 0.801 ± 0.001"  # of 0.800, 0.801, 0.802
+    assert first["original"] == "0.701 ± 0.001"
+    assert (first["Global Best"], last["Global Best"]) == ("r = 3, β = 0.1", "original")
+    mrpc["scores"].loc[mrpc["scores"]["seed"] == 1, "score"] = np.nan
+    assert "nan" in tables.overview({"MRPC": mrpc})["original"][0], (
+        "a missing run is not hidden"
+    )
+
+
 def test_a_gain_is_found_where_it_is_larger_than_the_noise_and_not_elsewhere():
     found = tables.gain(made(dev={ALPHA: 0.72}), "α = 0.5")
     assert found["mean"] == pytest.approx(0.02) and found["seeds"] == 3
