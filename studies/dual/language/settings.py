@@ -171,6 +171,9 @@ CHOSEN = {
     "stsb": dict(
         rate=1e-4, best=((0.5, 0.0, 0, 0.0), (0.0, 1.0, 0, 0.0), (0.0, 0.0, EVERY, 0.1))
     ),
+    "mrpc": dict(
+        rate=1e-4, best=((0.5, 0.0, 0, 0.0), (0.0, 0.1, 0, 0.0), (0.0, 0.0, 3, 0.1))
+    ),
 }
 ITEM = {"cola": "CoLA", "mrpc": "MRPC", "stsb": "STS-B", "rte": "RTE"}
 
