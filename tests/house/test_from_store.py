@@ -82,6 +82,7 @@ TYPED_IN_SUMMARIES = {
     ("generalisation", "0.61"): RATIO,
     ("language", "0.11"): RATIO,
     ("language", "0.028"): RATIO,
+    ("language", "0.061"): RATIO,
     ("language", "0.5"): "a setting",
     ("other_prompts", "4 %"): RATIO,
     ("real_data", "0.62"): RATIO,

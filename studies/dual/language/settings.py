@@ -190,7 +190,6 @@ RATES = {
         tables={"curves": Table(keys=("task", "rate", "seed", "epoch"), measures=CURVE)},
     )
     for task, name in ITEM.items()
-    if task != "rte"  # not computed yet
 }
 OF_TASK = {
     task: Experiment(
