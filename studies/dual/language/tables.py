@@ -89,7 +89,7 @@ def overview(results: dict) -> pd.DataFrame:
                 called = "" if which == "original" else f"{setting}: "
                 row[which] = f"{called}{mean[setting]:.3f} ± {spread[setting]:.3f}"
             rows.append(row | {"Global Best": global_best(result)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")  # where a family was not tried
 
 
 def gain(result, setting: str) -> dict[str, float]:
