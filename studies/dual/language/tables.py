@@ -88,7 +88,7 @@ def overview(results: dict) -> pd.DataFrame:
             for which, setting in local_bests(result).items():
                 called = "" if which == "original" else f"{setting}: "
                 row[which] = f"{called}{mean[setting]:.3f} ± {spread[setting]:.3f}"
-            rows.append(row | {"Global Best": global_best(result)})
+            rows.append(row | {"Global Best": global_best(result) if len(mean) > 1 else ""})
     return pd.DataFrame(rows).fillna("")  # where a family was not tried
 
 
