@@ -76,10 +76,15 @@ def test_the_overview_has_a_row_a_metric_and_the_local_bests():
     assert first["negative"] == "r = 3, β = 0.1: 0.801 ± 0.001"  # of 0.800, 0.801, 0.802
     assert first["original"] == "0.701 ± 0.001"
     assert (first["Global Best"], last["Global Best"]) == ("r = 3, β = 0.1", "original")
+    untried = made()
+    others = untried["scores"].query("alpha > 0 or c > 0 or beta > 0").index
+    untried["scores"].drop(others, inplace=True)
+    alone = tables.overview({"MRPC": mrpc, "RTE": untried}).iloc[2]
+    assert alone["original"] == "0.701 ± 0.001"
+    assert alone["augmented"] == alone["Global Best"] == "", "not tried"
     mrpc["scores"].loc[mrpc["scores"]["seed"] == 1, "score"] = np.nan
-    assert "nan" in tables.overview({"MRPC": mrpc})["original"][0], (
-        "a missing run is not hidden"
-    )
+    missing = tables.overview({"MRPC": mrpc})["original"][0]
+    assert missing.startswith("nan"), "a missing run is not hidden"
 
 
 def test_a_gain_is_found_where_it_is_larger_than_the_noise_and_not_elsewhere():
