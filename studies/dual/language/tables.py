@@ -14,7 +14,7 @@ from iclbook.errors import require
 FAMILIES = {"alpha": "regularised", "c": "augmented", "beta": "negative"}
 KEYS = ["alpha", "c", "r", "beta"]
 # What a model must reach on dev to have learned: a score, or None for "above a constant answer
-# by twice the seeds' spread".
+# by twice the seeds' spread, and above it in 95 % of the resamples of dev".
 NEEDED = {"cola": 0.20, "stsb": 0.70, "mrpc": None, "rte": None}
 
 
@@ -76,9 +76,9 @@ def global_best(result) -> str:
 
 
 def overview(results: dict) -> pd.DataFrame:
-    """In the form of the paper's table: a row for each task (name -> result) and metric;
-    each family's Local Best with its score on dev, mean ± standard deviation over seeds; the
-    task's Global Best."""
+    """A row for each task (name -> result) and metric: each family's Local Best with its score
+    on dev, mean ± standard deviation over seeds; the task's Global Best. The paper's table has
+    tasks, families and both bests; its layout is not in our hands."""
     rows = []
     for task, result in results.items():
         for metric in result.settings.metrics:
@@ -115,6 +115,15 @@ def gain(result, setting: str) -> dict[str, float]:
     return {"mean": mean, "low": low, "high": high, "seeds": seeds}
 
 
+def original_over_sentences(result) -> tuple[float, float]:
+    """Between which scores the original's mean over seeds lies in 95 % of the resamples of dev;
+    NaN where one of them is."""
+    resamples = named(result["bootstrap"])
+    original = resamples[resamples["setting"] == "original"]
+    means = original.groupby("resample")["score"].agg(_mean)  # (resamples,)
+    return tuple(np.quantile(means, (0.025, 0.975)).tolist())
+
+
 def _mean(scores: pd.Series) -> float:
     """NaN where one score is: a run that failed must not help."""
     return scores.mean(skipna=False)
@@ -134,14 +143,18 @@ def _complete(results: dict) -> None:
 
 
 def glue_original_learns(results, threshold) -> Outcome:
-    """By how much the original exceeds what it needs, the smallest of the tasks; over seeds."""
+    """By how much the original exceeds what it needs, the smallest of the tasks; where a
+    constant answer is the measure, over seeds and over sentences."""
     margins = {}
     for result in results.values():
         found, task = dev_scores(result), result.settings.task
         original = found[found["setting"] == "original"]
         mean, needed = original["score"].mean(skipna=False), NEEDED[task]
         if needed is None:
-            needed = original["constant"].iloc[0] + 2 * original["score"].std()
+            constant = original["constant"].iloc[0]
+            needed = constant + 2 * original["score"].std()
+            low, _ = original_over_sentences(result)
+            margins[f"{task} over sentences"] = low - constant
         margins[task] = mean - needed
     found = np.array(list(margins.values()))  # of numpy, whose minimum does not hide a NaN
     outcome = at_least(found.min(), threshold)

@@ -117,8 +117,13 @@ def test_the_original_learns_only_where_every_task_does():
     assert check(low, 0.0) == ("partly", pytest.approx(0.601 - 0.7))
     good = results(stsb=dict(dev={ORIGINAL: 0.8}))
     assert check(good, 0.0).verdict == "reproduced"
-    majority = results(stsb=dict(dev={ORIGINAL: 0.8}), rte=dict(constant=0.7))
+    majority = results(stsb=dict(dev={ORIGINAL: 0.8}), rte=dict(constant=0.7, noise=1e-4))
     assert check(majority, 0.0) == ("partly", pytest.approx(0.001 - 2e-3))
+    few_sentences = results(stsb=dict(dev={ORIGINAL: 0.8}), rte=dict(constant=0.69))
+    assert check(few_sentences, 0.0).verdict == "partly", "0.69 lies among the resamples"
+    for result in few_sentences.values():
+        result["bootstrap"].loc[result["bootstrap"]["seed"] == 1, "score"] = np.nan
+    assert check(few_sentences, 0.0).verdict != "reproduced"
     nothing = results(**{task: dict(dev={ORIGINAL: 0.1}) for task in OF_TASK})
     assert check(nothing, 0.0).verdict == "not reproduced"
 
