@@ -88,20 +88,52 @@ def test_the_overview_has_a_row_a_metric_and_the_local_bests():
 
 
 def test_a_gain_is_found_where_it_is_larger_than_the_noise_and_not_elsewhere():
-    found = tables.gain(made(dev={ALPHA: 0.72}), "α = 0.5")
-    assert found["mean"] == pytest.approx(0.02) and found["seeds"] == 3
-    assert 0 < found["low"] < 0.02 < found["high"] < 0.03
-    same = tables.gain(made(), "α = 0.5")
+    def found(better: float, noise=0.01) -> dict:
+        result = made(dev={ALPHA: 0.7 + better})
+        rng, table = np.random.default_rng(1), result["bootstrap"]
+        own = rng.normal(0, noise, (200, 3))  # of the sentences, not shared by the two models
+        for seed in range(3):
+            rows = (table["alpha"] == 0.5) & (table["seed"] == seed)
+            table.loc[rows, "score"] += own[:, seed]
+        return tables.gain(result, "α = 0.5")
+
+    better = found(0.02)
+    assert better["mean"] == pytest.approx(0.02) and better["seeds"] == 3
+    assert 0 < better["low"] < 0.02 < better["high"] < 0.04
+    same = found(0.0)
     assert same["low"] < 0 < same["high"]
-    worse = tables.gain(made(dev={ALPHA: 0.6}), "α = 0.5")
-    assert worse["high"] < 0
+    assert found(-0.1)["high"] < 0
+    # The mean of three independent normal errors: +- 1.96 sigma / sqrt 3, in 200 draws.
+    width = better["high_sentences"] - better["low_sentences"]
+    assert width == pytest.approx(2 * 1.96 * 0.01 / 3**0.5, rel=0.25)
+    assert better["high"] - better["low"] > width, "seeds are drawn besides"
 
 
-def test_resamples_are_paired():
-    """Noise of the sentences that both models share cancels."""
-    wide = tables.gain(made(dev={ALPHA: 0.72}, noise=0.2), "α = 0.5")
-    narrow = tables.gain(made(dev={ALPHA: 0.72}, noise=0.001), "α = 0.5")
-    assert wide["high"] - wide["low"] == pytest.approx(narrow["high"] - narrow["low"], rel=0.05)
+def test_sentences_and_seeds_are_paired():
+    """What both models share, the luck of the sentences and of the seed, cancels; what a seed
+    does to one of them alone does not."""
+    result = made(dev={ALPHA: 0.72}, noise=0.2)
+    luck = {0: 0.1, 1: -0.2, 2: 0.05}
+    for table in (result["scores"], result["bootstrap"]):
+        table["score"] += 0.1 * table["seed"].map(luck)
+    same = tables.gain(result, "α = 0.5")
+    for end in ("mean", "low", "high", "low_sentences", "high_sentences"):
+        assert same[end] == pytest.approx(0.02), end
+    bootstrap = result["bootstrap"]
+    bootstrap.loc[(bootstrap["alpha"] == 0.5) & (bootstrap["seed"] == 1), "score"] -= 0.03
+    uneven = tables.gain(result, "α = 0.5")  # the seeds gain 0.02, -0.01, 0.02
+    assert uneven["low"] == pytest.approx(-0.01) and uneven["high"] == pytest.approx(0.02)
+    assert uneven["low_sentences"] == pytest.approx(0.01), "the three seeds as they are"
+
+
+def test_a_setting_with_one_seed_is_compared_with_the_originals_run_on_it():
+    result = made(dev={ALL: 0.69})
+    scores, bootstrap = result["scores"], result["bootstrap"]
+    for table in (scores, bootstrap):  # other seeds of the original say nothing of this one
+        table.loc[table["seed"] != 0, "score"] -= 0.1
+    found = tables.gain(result, "r = all, β = 0.5")
+    assert found["mean"] == pytest.approx(-0.01) and found["seeds"] == 1
+    assert found["low"] == found["low_sentences"] == pytest.approx(-0.01)
 
 
 def results(**changes):
@@ -115,6 +147,8 @@ def test_the_original_learns_only_where_every_task_does():
     check = tables.glue_original_learns
     low = results(stsb=dict(dev={ORIGINAL: 0.6}))
     assert check(low, 0.0) == ("partly", pytest.approx(0.601 - 0.7))
+    no_verbs = results(stsb=dict(dev={ORIGINAL: 0.8}), cola=dict(noise=2.0))
+    assert check(no_verbs, 0.0).verdict == "partly", "CoLA's interval holds a constant's zero"
     good = results(stsb=dict(dev={ORIGINAL: 0.8}))
     assert check(good, 0.0).verdict == "reproduced"
     majority = results(stsb=dict(dev={ORIGINAL: 0.8}), rte=dict(constant=0.7, noise=1e-4))
@@ -124,6 +158,8 @@ def test_the_original_learns_only_where_every_task_does():
     for result in few_sentences.values():
         result["bootstrap"].loc[result["bootstrap"]["seed"] == 1, "score"] = np.nan
     assert check(few_sentences, 0.0).verdict != "reproduced"
+    unknown = results(stsb=dict(dev={ORIGINAL: 0.8}), mrpc=dict(constant=np.nan))
+    assert check(unknown, 0.0).verdict != "reproduced"
     nothing = results(**{task: dict(dev={ORIGINAL: 0.1}) for task in OF_TASK})
     assert check(nothing, 0.0).verdict == "not reproduced"
 
@@ -135,7 +171,7 @@ def test_a_family_must_gain_on_every_task():
 
     assert verdict(*OF_TASK) == "reproduced"
     assert verdict("cola", "rte") == "partly"
-    assert verdict() == "not reproduced"
+    assert verdict() == "not reproduced", "a tie is no gain"
 
 
 def test_the_global_best_must_lie_outside_the_originals_spread():
