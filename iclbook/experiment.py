@@ -62,9 +62,7 @@ class Settings:
                 fault = "names a value twice" if len(set(value)) < len(value) else ""
             like = "" if f.default is dataclasses.MISSING else json.dumps(f.default)
             require(not fault, f"setting {f.name} {fault}, like {like:.80}; got {value!r:.80}")
-        require(
-            bool(self.points()), "these settings leave no point to compute; name some values"
-        )
+        require(bool(self.points()), "these settings leave no point to compute; name values")
 
     def points(self) -> list[dict]:
         """The sweep: one dict a point, computed apart from the others; its keys lead every
@@ -172,9 +170,7 @@ class Table:
     ragged: bool = False
 
     def __post_init__(self):
-        require(
-            "seed" in self.keys, f"a table's keys must hold seed; got {', '.join(self.keys)}"
-        )
+        require("seed" in self.keys, f"a table's keys hold seed; got {', '.join(self.keys)}")
         require(bool(self.measures), "a table needs a measure")
         for name in (*self.keys, *self.measures):
             require(
@@ -186,9 +182,7 @@ class Table:
             f"scale names no column of the table: {', '.join(known)}",
         )
         named = {*self.levels, *self.decided}
-        require(
-            named <= set(self.keys), f"levels and decided must name keys: {', '.join(named)}"
-        )
+        require(named <= set(self.keys), f"levels and decided name keys: {', '.join(named)}")
 
     @property
     def columns(self) -> list[str]:
@@ -276,6 +270,11 @@ class Experiment:
         """SHA-256 of each input that is not the book's. Raises InputError where one is
         missing."""
         return _resolve(self.inputs)(settings) if self.inputs else {}
+
+    def other_inputs(self, settings: Settings, meta: dict) -> list[str]:
+        """Names of the inputs that are not those of a stored result. InputError as there."""
+        known = meta.get("inputs", {})
+        return [name for name, x in self.inputs_of(settings).items() if known.get(name) != x]
 
     def deviations(self) -> list[dict]:
         """Where `full` differs from the paper: dicts of setting, paper, full; empty where it

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,19 +203,19 @@ def run(
         if not force and _stands(experiment, profile, store, settings):
             return "already stored"
         try:
-            computed = compute(
-                experiment, settings, **where, progress=progress, partial=partial
-            )
-        except InputError:
-            raise
+            found = compute(experiment, settings, **where, progress=progress, partial=partial)
         except Exception as error:
             # What fails under other settings than the book's fails by them.
-            if not experiment.changes and not isinstance(error, OSError | MemoryError):
+            ours = not experiment.changes and not isinstance(error, OSError | MemoryError)
+            if ours or isinstance(error, InputError):
                 raise
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(f"{experiment.id} cannot be computed so ({why})") from error
-        store.write(experiment, profile, settings, computed, force)
-        for fault in faults(experiment, settings, computed.tables):
+        if unfinished_of(experiment, profile, store, settings) != partial:
+            forget(partial, settings.points())
+            raise InputError("the data changed during the run; its points are gone, run again")
+        store.write(experiment, profile, settings, found, force)
+        for fault in faults(experiment, settings, found.tables):
             print(f"stored, but {fault}; no claim will accept it", file=sys.stderr)
         forget(partial, settings.points())
     return "stored"
@@ -244,13 +245,18 @@ def wanted(
 
 def _stands(experiment: Experiment, profile: str, store: Store, settings: Settings) -> bool:
     sidecar = store.file(experiment, profile)
-    held = os.path.exists(sidecar) and store.meta(experiment, profile, settings)["seeds"]
+    if not os.path.exists(sidecar):
+        return False
+    meta, other = store.meta(experiment, profile, settings), []
+    with suppress(InputError):  # who has no data keeps what was computed from others' data
+        other = experiment.other_inputs(settings, meta)
+    held = f"seeds {meta['seeds']}" + (" of another " + ", ".join(other)) * bool(other)
     require(
-        not held or held == list(settings.seeds),
-        f"{store.named(sidecar)} holds seeds {held}; name another --store DIR"
+        meta["seeds"] == list(settings.seeds) and not other,
+        f"{store.named(sidecar)} holds {held}; name another --store DIR"
         + ", or replace it with --force" * store.is_books_own,
     )
-    return bool(held)
+    return True
 
 
 def unfinished_of(

@@ -94,9 +94,7 @@ class Store:
             "results with --store DIR or ICLBOOK_STORE",
         )
         self.book, self.root = book, Path(named).resolve()
-        require(
-            not os.path.isfile(self.root), f"{self.root} is a file; name a folder of results"
-        )
+        require(not os.path.isfile(self.root), f"{self.root} is a file; name a folder instead")
         own = book and (book / "results").resolve()
         self.is_books_own = self.root == own
         inside = bool(own) and own in self.root.parents

@@ -31,8 +31,7 @@ def verify(
     rotate = date.fromisoformat(meta["created"][:10]).toordinal() if rotate is None else rotate
     changes = {} if deep else _turned(experiment.verify, full, rotate)
     settings = full.changed(**changes)
-    known = meta.get("inputs", {})
-    other = [name for name, x in experiment.inputs_of(settings).items() if known.get(name) != x]
+    other = experiment.other_inputs(settings, meta)
     require(not other, f"not what the result was computed from: {', '.join(other)}")
     fresh = runner.compute(experiment, settings, jobs=jobs)
     # A part may leave tables empty; what it fills, it must fill for each of its points.

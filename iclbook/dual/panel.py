@@ -42,9 +42,7 @@ class Panel:
         shapes = {
             tuple((name, p.shape) for name, p in layer.named_parameters()) for layer in layers
         }
-        require(
-            len(shapes) == 1, "a panel takes layers of one shape; make a panel for each shape"
-        )
+        require(len(shapes) == 1, "a panel takes layers of one shape; make one for each shape")
         self.layers, self.softmax = list(layers), softmax
         self.parameters, _ = torch.func.stack_module_state(self.layers)  # name -> (S, ...)
         dtype = self.parameters["W_Q"].dtype

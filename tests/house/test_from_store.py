@@ -60,6 +60,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?: to \d+)? %|\d*\.\d+|10\^")
 # Numbers that stand typed in an answer, and why no role reads them.
 TYPED = {
     ("depth", "1 to 2 %"): "a measure of the in-domain run that no claim returns alone",
+    ("language", "0.5"): "a setting",
     ("other_prompts", "75 to 92 %"): "shares of a gain between sets; the page's table has them",
     ("other_prompts", "89 %"): "as 75 to 92 %",
     ("representation", "1 %"): "a median over the seeds of a ratio of two rows of a table",

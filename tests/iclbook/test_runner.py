@@ -379,6 +379,43 @@ def test_inputs_are_recorded_and_another_one_is_noticed(store, lemma5, monkeypat
         verify(given, store)
 
 
+def test_a_result_of_other_data_does_not_count_as_stored(store, lemma5, monkeypatch):
+    held = {"a.tsv": "1"}
+
+    def given():
+        if not held:
+            raise InputError("a.tsv is not there")
+        return dict(held)
+
+    experiment = with_inputs(lemma5, monkeypatch, given)
+    runner.run(experiment, "full", store, progress=False)
+    assert runner.run(experiment, "full", store, progress=False) == "already stored"
+    held["a.tsv"] = "2"
+    with pytest.raises(InputError, match=r"of another a\.tsv; name another --store DIR"):
+        runner.run(experiment, "full", store, progress=False)
+    held.clear()  # who has no data is not asked for them
+    assert runner.run(experiment, "full", store, progress=False) == "already stored"
+
+
+def test_data_that_change_during_a_run_are_not_mixed(store, lemma5, monkeypatch):
+    held = {"a.tsv": "1"}
+    given = with_inputs(lemma5, monkeypatch, lambda: dict(held))
+    partial = runner.unfinished_of(given, "full", store, given.full)
+    plain = runner.compute
+
+    def changed(*args, **how):
+        found = plain(*args, **how)
+        assert list(partial.glob("*.point"))
+        held["a.tsv"] = "2"
+        return found
+
+    monkeypatch.setattr(runner, "compute", changed)
+    with pytest.raises(InputError, match="the data changed during the run"):
+        runner.run(given, "full", store, progress=False)
+    assert not list(partial.glob("*.point")), "some are of the other data"
+    assert not store.file(given, "full").exists()
+
+
 def test_a_missing_input_is_refused_before_anything_is_computed(store, lemma5, monkeypatch):
     def missing():
         raise InputError("a.tsv is not there")

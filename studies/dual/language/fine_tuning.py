@@ -103,7 +103,8 @@ class SentenceModel(nn.Module):
 def predictions(
     model: SentenceModel, examples: Examples, batch: int, device: str
 ) -> np.ndarray:
-    """The class, or the score where the model has one output, of each example, (n,)."""
+    """The class, or the score where the model has one output, of each example, (n,). NaN where
+    the model diverged."""
     order = sorted(range(len(examples)), key=lambda i: len(examples.tokens[i]["input_ids"]))
     found = np.empty(len(examples))
     model.eval()
@@ -111,13 +112,17 @@ def predictions(
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             out = model(padded(examples[chosen], device))  # (B, outputs)
-            found[chosen] = (out.argmax(-1) if out.shape[-1] > 1 else out[:, 0]).cpu()
+            answers = out.argmax(-1) if out.shape[-1] > 1 else out[:, 0]  # (B,)
+            found[chosen] = answers.where(out.isfinite().all(-1), torch.nan).cpu()
     model.train()
     return found
 
 
 def scores(metrics: Sequence[str], labels: np.ndarray, found: np.ndarray) -> dict[str, float]:
-    """Each named metric; NaN where a constant prediction or label leaves a correlation open."""
+    """Each named metric; NaN where a prediction is, or where a constant prediction or label
+    leaves a correlation open."""
+    if not np.isfinite(found).all():
+        return dict.fromkeys(metrics, float("nan"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said above
         return {name: float(METRICS[name](labels, found)) for name in metrics}

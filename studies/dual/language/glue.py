@@ -26,7 +26,7 @@ class Task:
     first: int
     label: int
     second: int | None = None
-    header: bool = True
+    header: str = ""  # its first line, "" for none
     classes: tuple[str, ...] = ("0", "1")
     scale: float = 1.0
     test: str = ""  # its file, where a test set with labels is given
@@ -39,13 +39,14 @@ class Task:
 
 
 TASKS = {
-    "cola": Task("CoLA", 4, first=3, label=1, header=False),
+    "cola": Task("CoLA", 4, first=3, label=1),
     "mrpc": Task(
         "MRPC",
         5,
         first=3,
         second=4,
         label=0,
+        header="Quality\t#1 ID\t#2 ID\t#1 String\t#2 String",
         test="test.tsv",
     ),
     "stsb": Task(
@@ -54,6 +55,8 @@ TASKS = {
         first=7,
         second=8,
         label=9,
+        header="index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
+        "\tscore",
         classes=(),
         scale=5.0,
         test="test_scored.tsv",
@@ -64,6 +67,7 @@ TASKS = {
         first=1,
         second=2,
         label=3,
+        header="index\tsentence1\tsentence2\tlabel",
         classes=("not_entailment", "entailment"),
     ),
 }
@@ -91,7 +95,11 @@ def read(task: str, split: str) -> Sentences:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"cannot read {about.folder}/{path.name} ({why}); {HELP}") from None
     lines = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-    skipped = int(about.header)
+    skipped = int(bool(about.header))
+    require(
+        not lines or not skipped or lines[0] == about.header,
+        f"{about.folder}/{path.name}, line 1: not GLUE's names of the columns; mend the file",
+    )
     require(len(lines) > skipped, f"{about.folder}/{path.name} holds no sentences; {HELP}")
     rows = []
     for number, line in enumerate(lines[skipped:], skipped + 1):
@@ -137,7 +145,7 @@ def _from_library(task: str, split: str) -> Sentences:
     about, names = TASKS[task], {"train": "train", "dev": "validation", "test": "test"}
     try:
         found = load_dataset("nyu-mll/glue", task, split=names[split])
-    except (OSError, ValueError, RuntimeError) as error:  # no network, no such dataset
+    except Exception as error:  # no network, no such dataset, errors of the library's own
         why = " ".join(str(error).split())
         raise InputError(f"datasets cannot load GLUE's {task} ({why}); {HELP}") from None
     # RTE's classes are numbered the other way round there.

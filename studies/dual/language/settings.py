@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
+from iclbook.errors import require
 from iclbook.experiment import Experiment, Measure, Settings, Table, chooses, loose
 
 EVERY = 512  # more negatives than a sentence has tokens: all other tokens are taken
@@ -58,6 +59,29 @@ class FineTuning(Settings):
     resamples: int = 1000
     device: str = "cpu"
 
+    def __post_init__(self):
+        super().__post_init__()
+        known = {"task": (*METRICS, ""), "sentences": ("glue", "grammar")}
+        for name, values in known.items():
+            value = getattr(self, name)
+            require(
+                value in values, f"setting {name} is one of {', '.join(values)}; got {value!r}"
+            )
+        require(0 < self.held_out < 1, f"held_out is a share, 0 to 1; got {self.held_out:g}")
+        require(self.warmup <= 1, f"warmup is a share, 0 to 1; got {self.warmup:g}")
+        # Shorter, and no pair has a word left of both sentences.
+        require(self.longest >= 8, f"longest is at least 8 tokens; got {self.longest}")
+        _, *grid = self.grid()
+        neutral = [s for s in grid if not (s[0] or s[1] or (s[2] and s[3]))]
+        require(not neutral, "alphas, c and negatives leave 0 out: it is the original")
+        # As they are told apart in tables; all negatives are one setting.
+        seen = [
+            tuple(f"{x:.6g}" for x in (*s[:2], min(s[2], self.longest), s[3])) for s in grid
+        ]
+        require(len({*seen}) == len(seen), "two of alphas, c or negatives are one setting")
+        lost = [s for s in self.best if s not in grid]
+        require(not lost, f"best names settings of alphas, c and negatives; not {lost[:1]}")
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """The task's; the first one decides."""
@@ -90,6 +114,11 @@ class Rates(FineTuning):
     seeds: tuple[int, ...] = (900,)
     tasks: tuple[str, ...] = chooses(("cola", "mrpc", "stsb", "rte"))
     rates: tuple[float, ...] = chooses((5e-5, 1e-4, 2e-4))
+
+    def __post_init__(self):
+        super().__post_init__()
+        unknown = set(self.tasks) - METRICS.keys()
+        require(not unknown, f"tasks are of {', '.join(METRICS)}; got {', '.join(unknown)}")
 
     def points(self) -> list[dict]:
         """A point for each task, rate and seed."""

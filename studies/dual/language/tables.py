@@ -102,15 +102,9 @@ def gain(result, setting: str) -> dict[str, float]:
     the sentences and the dropout of both.
     """
     by_seed = dev_scores(result).pivot(index="seed", columns="setting", values="score")
-    resamples = named(result["bootstrap"])
-    of = {
-        which: resamples[resamples["setting"] == which].pivot(
-            index="resample", columns="seed", values="score"
-        )
-        for which in ("original", setting)
-    }
-    seeds = list(of[setting].columns)
-    difference = (of[setting] - of["original"][seeds]).to_numpy()  # (resamples, seeds)
+    ours, originals = _resampled(result, setting), _resampled(result, "original")
+    seeds = list(ours.columns)
+    difference = (ours - originals[seeds]).to_numpy()  # (resamples, seeds)
     size = difference.shape
     drawn = np.random.default_rng(0).integers(size[1], size=size)
     both = np.take_along_axis(difference, drawn, axis=1).mean(1)  # (resamples,)
@@ -129,10 +123,24 @@ def gain(result, setting: str) -> dict[str, float]:
 def original_over_sentences(result) -> tuple[float, float]:
     """Between which scores the original's mean over seeds lies in 95 % of the resamples of dev;
     NaN where one of them is."""
-    resamples = named(result["bootstrap"])
-    original = resamples[resamples["setting"] == "original"]
-    means = original.groupby("resample")["score"].agg(_mean)  # (resamples,)
+    means = _resampled(result, "original").mean(axis=1, skipna=False)  # (resamples,)
     return tuple(np.quantile(means, (0.025, 0.975)).tolist())
+
+
+def _resampled(result, setting: str) -> pd.DataFrame:
+    """A setting's scores on the resamples, (resamples, seeds). Raises InputError where a run
+    lacks some."""
+    found, scores = named(result["bootstrap"]), dev_scores(result)
+    ours = found[found["setting"] == setting]
+    by_seed = ours.pivot(index="resample", columns="seed", values="score")
+    ran = scores.loc[scores["setting"] == setting, "seed"]
+    whole = set(by_seed.columns) == set(ran) and len(ours) == by_seed.size
+    require(
+        whole and len(by_seed) == result.settings.resamples,
+        f"{setting}: its runs do not have {result.settings.resamples} resamples each",
+    )
+    require(not (ours["score"].abs() > 1).any(), f"{setting}: a resample scores beyond 1")
+    return by_seed
 
 
 def _mean(scores: pd.Series) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score
 
 from iclbook.checkpoint import Checkpoint
@@ -157,3 +158,70 @@ def test_what_is_verified_trains_nothing():
     assert found["curves"]["epoch"].tolist() == [0]
     assert found["curves"]["training_loss"].isna().all()
     assert found["maps"]["before"].equals(found["maps"]["after"])
+
+
+def test_a_seed_sets_the_new_layer_and_the_maps():
+    def made(seed: int, c: float = 1.0):
+        _, bert = compute.load(QUICK)
+        return compute._model(QUICK, ORIGINAL | {"seed": seed, "c": c}, bert).state_dict()
+
+    one, again, other, plain = made(0), made(0), made(1), made(0, c=0.0)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert torch.equal(one["head.weight"], plain["head.weight"]), "shared by all settings"
+    differs = {name for name in one if not torch.equal(one[name], other[name])}
+    assert "head.weight" in differs and differs - plain.keys(), "the maps begin elsewhere too"
+    assert differs & plain.keys() == {"head.weight"}, "the pretrained weights are the same"
+
+
+def test_frozen_words_and_single_layers_are_what_the_settings_say():
+    def words(frozen: bool) -> bool:
+        _, bert = compute.load(QUICK)
+        changed = dataclasses.replace(QUICK, frozen_words=frozen)
+        compute._model(changed, ORIGINAL, bert)
+        return bert.embeddings.word_embeddings.weight.requires_grad
+
+    assert words(False) and not words(True)
+    maps = []
+    for layers in ((), (0,), (1,)):
+        changed = dataclasses.replace(QUICK, epochs=0, layers=layers)
+        found = compute.fine_tuned(changed, ORIGINAL | dict(r=3, beta=0.5), Checkpoint())[
+            "maps"
+        ]
+        sums = found.groupby(["layer", "query"])["before"].sum().unstack(0)  # (queries, layers)
+        maps.append((sums < 1 - 1e-3).any().tolist())
+    assert maps == [[True, True], [True, False], [False, True]]
+
+
+def test_a_diverged_model_has_no_score():
+    tokenizer, bert = compute.load(QUICK)
+    model = compute._model(QUICK, ORIGINAL, bert)
+    with torch.no_grad():
+        model.head.weight.fill_(torch.nan)
+    dev = compute._examples(QUICK, tokenizer)["dev"]
+    predicted = compute.predictions(model, dev, QUICK.batch, "cpu")
+    assert np.isnan(predicted).all()
+    found = compute.scores(QUICK.metrics, dev.labels, predicted)
+    assert np.isnan(list(found.values())).all()
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        (dict(alphas=(0.0,)), "leave 0 out"),
+        (dict(negatives=((3, 0.0),)), "leave 0 out"),
+        (dict(alphas=(0.5, 0.50000001)), "are one setting"),
+        (dict(negatives=((512, 0.1), (300, 0.1))), "are one setting"),
+        (dict(best=((0.9, 0.0, 0, 0.0),)), "best names settings"),
+        (dict(task="foo"), "task is one of"),
+        (dict(sentences="foo"), "sentences is one of"),
+        (dict(longest=2), "at least 8"),
+        (dict(held_out=0.0), "a share"),
+        (dict(held_out=2.0), "a share"),
+        (dict(warmup=5.0), "a share"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_before_a_run(changes, says):
+    with pytest.raises(InputError, match=says):
+        dataclasses.replace(QUICK, **changes)
+    with pytest.raises(InputError, match="tasks are of"):
+        dataclasses.replace(RATES["cola"].quick, tasks=("foo",))

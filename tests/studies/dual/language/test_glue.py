@@ -48,6 +48,19 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(folder):
     assert glue.read("rte", "dev") == wanted
 
 
+@pytest.mark.parametrize("task", ["mrpc", "stsb", "rte"])
+def test_a_file_without_glues_first_line_is_refused(folder, task):
+    """Else its first pair would be lost, or sentences that were swapped be taken."""
+    place = folder / glue.TASKS[task].folder / "train.tsv"
+    first, _, rest = GOOD[task].partition("\n")
+    names = first.split("\t")
+    names[glue.TASKS[task].first], names[glue.TASKS[task].second] = "sentence2", "sentence1"
+    for text in (rest, "\t".join(names) + "\n" + rest):
+        place.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=r"train\.tsv, line 1: not GLUE's names"):
+            glue.read(task, "train")
+
+
 @pytest.mark.parametrize(
     "text, says",
     [
