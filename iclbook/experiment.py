@@ -170,7 +170,7 @@ class Table:
     ragged: bool = False
 
     def __post_init__(self):
-        require("seed" in self.keys, f"a table's keys hold seed; got {', '.join(self.keys)}")
+        require("seed" in self.keys, f"its keys must hold seed; got {', '.join(self.keys)}")
         require(bool(self.measures), "a table needs a measure")
         for name in (*self.keys, *self.measures):
             require(

@@ -71,7 +71,7 @@ TOY = Experiment(
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        (dict(keys=("H",), measures={"loss": Measure("")}), "hold seed"),
+        (dict(keys=("H",), measures={"loss": Measure("")}), "must hold seed"),
         (dict(keys=("seed",), measures={}), "needs a measure"),
         (dict(keys=("seed",), measures={"L - L*": Measure("")}), "named like a variable"),
         (dict(keys=("seed",), measures={"x": Measure("", scale="y")}), "scale names no column"),
