@@ -79,8 +79,6 @@ class FineTuning(Settings):
             tuple(f"{x:.6g}" for x in (*s[:2], min(s[2], self.longest), s[3])) for s in grid
         ]
         require(len({*seen}) == len(seen), "two of alphas, c or negatives are one setting")
-        lost = [s for s in self.best if s not in grid]
-        require(not lost, f"best names settings of alphas, c and negatives; not {lost[:1]}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
