@@ -99,6 +99,16 @@ def test_two_notebooks_run_at_a_time_and_each_build_runs_them_again(build, tmp_p
             (tmp_path / file).unlink()
 
 
+def test_a_failing_cell_and_a_cell_that_writes_to_standard_error_fail_the_build(build):
+    done = build(
+        complains=["import sys", "print('look out', file=sys.stderr)"], fails=["x = 0", "1 / x"]
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "complains.ipynb" in said and "stderr was found in the cell outputs" in said
+    assert "fails.ipynb" in said and "1 / x" in said and "ZeroDivisionError" in said
+
+
 def test_standard_error_alone_fails_the_build(build):
     done = build(fine=["x = 1"], complains=["import sys", "print('look out', file=sys.stderr)"])
     said = done.stdout + done.stderr
@@ -116,7 +126,9 @@ plt.title({title!r})"""
 WARNS = "import warnings; warnings.warn('old', DeprecationWarning, stacklevel=1)"
 
 
-def test_a_readers_settings_reach_no_page_and_each_cell_that_fails_is_named(build, tmp_path):
+def test_a_readers_settings_reach_no_page_and_a_figure_that_fails_to_draw_is_named(
+    build, tmp_path
+):
     """A backend without figures, TeX for text, folders that cannot be written, warnings
     switched on, a start-up file that prints. The figure raises nothing in its cell: it is
     drawn after it, and only the output tells."""
@@ -135,11 +147,9 @@ def test_a_readers_settings_reach_no_page_and_each_cell_that_fails_is_named(buil
     env = {name: value.replace("home", f"{tmp_path}/home") for name, value in env.items()}
     fine = [DRAWN.format(title="a_b 100 %"), f"exec({WARNS!r}, {{'__name__': 'x'}})"]
     slips = ["x = 1", DRAWN.format(title="$\\frac{1$")]
-    notebooks = {"fine": fine, "slips": slips, "fails": ["x = 0", "1 / x"]}
-    done = build(env=env | {"PYTHONWARNINGS": "always"}, **notebooks)
+    done = build(env=env | {"PYTHONWARNINGS": "always"}, fine=fine, slips=slips)
     said = done.stdout + done.stderr
     assert done.returncode != 0 and "fine.ipynb, cell" not in said, said
     page = (tmp_path / "_build/html/fine.html").read_text(encoding="utf-8")
     assert 'src="_images/' in page and "good morning" not in page
     assert re.search(r"slips\.ipynb, cell 2 \(\w+\) shows an error: ValueError", said), said
-    assert "fails.ipynb" in said and "1 / x" in said and "ZeroDivisionError" in said
