@@ -18,8 +18,10 @@ export OPENBLAS_NUM_THREADS := 1
 # The browser that looks at the built pages; without one they are not looked at.
 BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
-# Part I beside all other chapters. chapters/conftest.py lets kernels start one after another.
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 120
+# Two at a time. Who is done with its tests takes over some of the other's; a chapter's cells stay
+# together. chapters/conftest.py lets kernels start one after another.
+TESTS := -n 2 --dist worksteal
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 120 -n 2 --dist loadfile
 
 # What a processor without the newer instruction sets computes. numpy ignores names that it does not
 # know without a word, so tests/house/test_plain.py looks at what is active.
@@ -61,20 +63,16 @@ rehearse: $(STAMP)  ## run the students' notebooks, each in a folder of its own,
 
 test: $(STAMP)  ## run the unit tests, then every chapter as a test
 	@status=0; \
-	$(BIN)/pytest tests -n 2 --dist loadfile || status=1; \
+	$(BIN)/pytest tests $(TESTS) || status=1; \
 	$(MAKE) --no-print-directory chapters || status=1; \
 	exit $$status
 
 chapters: $(STAMP)  ## every chapter as a test, in the quick profile
-	@status=0; \
-	ICLBOOK_PROFILE=quick $(BIN)/pytest chapters/ridge $(NBVAL) > .chapters-ridge.log 2>&1 & \
-	ICLBOOK_PROFILE=quick $(BIN)/pytest chapters --ignore chapters/ridge $(NBVAL) || status=1; \
-	wait $$! || status=1; cat .chapters-ridge.log; rm .chapters-ridge.log; \
-	exit $$status
+	ICLBOOK_PROFILE=quick $(BIN)/pytest chapters $(NBVAL)
 
 test-plain: $(STAMP)  ## all that computes, once more with the plainest instruction set
 	@status=0; \
-	$(PLAIN) $(BIN)/pytest $(COMPUTING) -n 2 --dist loadfile || status=1; \
+	$(PLAIN) $(BIN)/pytest $(COMPUTING) $(TESTS) || status=1; \
 	$(PLAIN) $(MAKE) --no-print-directory chapters || status=1; \
 	exit $$status
 

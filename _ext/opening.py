@@ -13,6 +13,7 @@ from scorecard import ledger
 from sphinx.util import logging
 
 from iclbook.card import SIGNS, anchor, badge
+from iclbook.catalogue import studies
 
 # A chapter's main figure, where it is not the first whose numbers are stored.
 MAIN = {
@@ -32,7 +33,7 @@ def chapter_of(docname: str) -> str:
 
 
 def is_chapter(docname: str) -> bool:
-    return any(row["chapter"] == chapter_of(docname) for row in ledger())
+    return chapter_of(docname) in studies().CHAPTERS
 
 
 # --- minutes

@@ -74,11 +74,10 @@ def modify(
         require(0 <= layer < len(blocks), f"layer {layer} of {len(blocks)} (count from 0)")
         attention = blocks[layer].attention.self
         attention.modification = Modification(alpha=alpha, beta=beta, r=r)
-        if c:
-            attention.g1, attention.g2 = (
-                _identity_at_first(attention.attention_head_size, c, generator)
-                for _ in range(2)
-            )
+        d = attention.attention_head_size
+        attention.g1, attention.g2 = (  # none from an earlier call stays
+            _identity_at_first(d, c, generator) if c else None for _ in range(2)
+        )
     return bert
 
 

@@ -22,29 +22,29 @@ def measures_of(declared: Table) -> list[str]:
     return list(declared.measures)
 
 
-def by_time(table: pd.DataFrame, declared: Table):
-    """The rows of each curve over `step`, in time order; nothing where the table has no
-    step."""
+def curves_of(table: pd.DataFrame, declared: Table) -> np.ndarray:
+    """The number of each row's curve: what all keys but `step` name."""
     others = [key for key in declared.keys if key != "step"]
-    if "step" in declared.keys:
-        for _, curve in table.sort_values("step", kind="stable").groupby(others, sort=False):
-            yield curve.index
+    return table.groupby(others, sort=False).ngroup().to_numpy()
 
 
 def time_reversed(table, declared, random):
-    for rows in by_time(table, declared):
-        table.loc[rows, measures_of(declared)] = table.loc[
-            rows[::-1], measures_of(declared)
-        ].to_numpy()
+    if "step" in declared.keys:
+        curve, step = curves_of(table, declared), table["step"]
+        onward, back = np.lexsort((step, curve)), np.lexsort((-step, curve))
+        for name in measures_of(declared):
+            table.loc[onward, name] = table[name].to_numpy()[back]
     return table
 
 
 def ends_high(table, declared, random):
-    for rows in by_time(table, declared):
+    if "step" in declared.keys:
+        curve = curves_of(table, declared)
+        steps = table["step"].groupby(curve)
+        late = steps.rank(method="first") > steps.transform("size") // 2
         for name in measures_of(declared):
-            table.loc[rows[len(rows) // 2 :], name] = 1e3 * (
-                1 + table.loc[rows, name].abs().max()
-            )
+            high = 1e3 * (1 + table[name].abs().groupby(curve).transform("max"))
+            table[name] = table[name].where(~late, high)
     return table
 
 

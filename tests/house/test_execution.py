@@ -67,13 +67,22 @@ def build(tmp_path):
 
 
 def test_two_notebooks_run_at_a_time_and_each_build_runs_them_again(build, tmp_path):
+    """Between the builds the book gets an address, by one line of _config.yml, and so its
+    launch buttons; the address is made up."""
     first = [
         MEET.format(mine="a", other="b"),
         "print('answer', end=' ', flush=True)\ntime.sleep(0.3)\nprint(6 * 7)",
     ]
     second = [MEET.format(mine="b", other="a"), "print(pathlib.Path('data').read_text())"]
-    for text in ("as it was", "as it is now"):
+    config = tmp_path / "_config.yml"
+    given = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for text, address in (
+        ("as it was", ""),
+        ("as it is now", "https://github.com/example/book"),
+    ):
         (tmp_path / "data").write_text(text)
+        given["repository"]["url"] = address
+        config.write_text(yaml.safe_dump(given), encoding="utf-8")
         done = build(first=first, second=second)
         assert done.returncode == 0, done.stdout + done.stderr
         page = (tmp_path / "_build/html/second.html").read_text(encoding="utf-8")
@@ -81,7 +90,11 @@ def test_two_notebooks_run_at_a_time_and_each_build_runs_them_again(build, tmp_p
             text == "as it was",
             text != "as it was",
         ]
-        assert "answer 42" in (tmp_path / "_build/html/first.html").read_text(encoding="utf-8")
+        page = (tmp_path / "_build/html/first.html").read_text(encoding="utf-8")
+        assert "answer 42" in page
+        launch = "https://mybinder.org/v2/gh/example/book/main?urlpath="
+        source = 'href="https://github.com/example/book"'
+        assert [part in page for part in (launch, source)] == [bool(address)] * 2
         for file in "ab":
             (tmp_path / file).unlink()
 
@@ -140,17 +153,3 @@ def test_a_readers_settings_reach_no_page_and_a_figure_that_fails_to_draw_is_nam
     page = (tmp_path / "_build/html/fine.html").read_text(encoding="utf-8")
     assert 'src="_images/' in page and "good morning" not in page
     assert re.search(r"slips\.ipynb, cell 2 \(\w+\) shows an error: ValueError", said), said
-
-
-def test_an_address_gives_launch_buttons_and_links_to_the_source(build, tmp_path):
-    """One line of _config.yml does it; the address is made up."""
-    config = tmp_path / "_config.yml"
-    text = config.read_text(encoding="utf-8")
-    given = yaml.safe_load(text)
-    given["repository"]["url"] = "https://github.com/example/book"
-    config.write_text(yaml.safe_dump(given), encoding="utf-8")
-    done = build(first=["print(6 * 7)"], second=["print(7 * 6)"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    page = (tmp_path / "_build/html/first.html").read_text(encoding="utf-8")
-    assert "https://mybinder.org/v2/gh/example/book/main?urlpath=" in page
-    assert 'href="https://github.com/example/book"' in page

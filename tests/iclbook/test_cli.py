@@ -37,13 +37,36 @@ def test_list_gives_the_contracts_fields():
         assert row["stored"] is True and row["wall_seconds"] > 0
 
 
+START = """import sys
+sys.argv = ['iclbook', '{command}', '--json']
+from iclbook.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+loaded = [name for name in {heavy!r} if name in sys.modules]
+assert not loaded, loaded
+"""
+
+
+def lightly(command: str, *heavy: str) -> list[dict]:
+    """What `iclbook COMMAND --json` prints, in a process that must not load what is heavy."""
+    code = START.format(command=command, heavy=heavy)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_claims_agree_and_give_the_contracts_fields():
-    done = iclbook("claims", "--json")
-    assert done.returncode == 0, done.stdout
-    for row in json.loads(done.stdout):
+    for row in lightly("claims", "torch"):
         assert set(row) >= set(f"{CLAIM_FIELDS} threshold reason readings margin fresh".split())
         assert row["returned"] == row["verdict"]
         assert list(row["seeds"]) == row["experiments"] and all(row["seeds"].values())
+
+
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_start_up_is_light(command):
+    assert lightly(command, "torch", "pandas", "numpy")
 
 
 @pytest.fixture
@@ -129,32 +152,6 @@ def test_status_tells_stored_from_missing(tmp_path):
     assert not any(row["stored"] for row in there["results"])
     assert all("is missing" in row["error"] for row in there["results"])
     assert sum(sum(verdicts.values()) for verdicts in here["claims"].values()) > 0
-
-
-START = """import sys
-sys.argv = ['iclbook', '{command}', '--json']
-from iclbook.cli import main
-try:
-    main()
-except SystemExit:
-    pass
-loaded = [name for name in {heavy!r} if name in sys.modules]
-assert not loaded, loaded
-"""
-
-
-@pytest.mark.parametrize(
-    ("command", "heavy"),
-    [
-        ("list", ("torch", "pandas", "numpy")),
-        ("status", ("torch", "pandas", "numpy")),
-        ("claims", ("torch",)),
-    ],
-)
-def test_start_up_is_light(command, heavy):
-    code = START.format(command=command, heavy=heavy)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_run_stores_then_says_already_stored(tmp_path):

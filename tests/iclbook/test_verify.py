@@ -22,5 +22,6 @@ def test_a_part_of_the_stored_result_is_computed_again(experiment):
         experiment.inputs_of(experiment.full)
     except InputError as error:
         pytest.skip(str(error))  # data and weights that are not the book's need not be here
-    report = verify(experiment, Store())
+    # The part as it is declared, which is cheap; `make verify` moves on to others.
+    report = verify(experiment, Store(), rotate=0)
     assert report["ok"], report

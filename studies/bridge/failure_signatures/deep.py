@@ -25,6 +25,7 @@ from studies.bridge.failure_signatures.worlds import (
 )
 
 PER_DECADE, FIRST_LOOK = 6, 10
+ERRORS = ["shift", "size", "sampled", "deviation", "best", "zero"]
 
 
 def deep_model(s, exact: Dictionary, seed: int) -> DeepTransformer:
@@ -126,5 +127,5 @@ def deep_shifts(settings, point, checkpoint: Checkpoint | None = None):
             off = squared_errors(s, model, labels[:, : s.N], truth).mean().item()
             curves.append({"step": now, "loss": prediction_loss(said, labels).item()})
             curves[-1]["error"] = off
-    errors = in_worlds(s, model, exact, seed)
-    return {"curves": pd.DataFrame(curves), "errors": pd.DataFrame(errors)}
+    errors = in_worlds(s, model, exact, seed) if s.draws else []
+    return {"curves": pd.DataFrame(curves), "errors": pd.DataFrame(errors, columns=ERRORS)}

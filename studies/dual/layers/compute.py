@@ -125,12 +125,15 @@ def transformer_layer(settings, point) -> dict[str, pd.DataFrame]:
     return {"residuals": pd.DataFrame(rows)}
 
 
-def _through(layers, mask, connected: bool, tokens: Tensor, other: Tensor, of_noise) -> dict:
+def _through(
+    layers, mask, connected: bool, tokens: Tensor, other: Tensor, disturbances: int, of_noise
+) -> dict:
     """What a stack makes of tokens (2, n, width): a row of measures; see `attention_stack`.
 
-    other: the same tokens but for the query's. of_noise: the generator of the disturbance.
+    other: the same tokens but for the query's. of_noise: the generator of the disturbances.
     """
-    plain, trained, noisy, moved, scores = tokens, tokens, tokens, other, []
+    plain, trained, moved, scores = tokens, tokens, other, []
+    noisy = tokens.expand(disturbances, *tokens.shape)  # (disturbances, 2, n, width)
     for layer in layers:
         entering, entering_moved = plain[:, :-1], moved[:, :-1]  # (2, n - 1, width)
         queries, keys, _ = layer.project(plain)
@@ -141,7 +144,7 @@ def _through(layers, mask, connected: bool, tokens: Tensor, other: Tensor, of_no
         trained = layer(trained, mask, attend=dual_attention) + connected * trained
         noisy, moved = (layer(x, mask) + connected * x for x in (noisy, moved))
         drawn = torch.randn(noisy.shape, generator=of_noise, dtype=FLOAT)
-        noisy = noisy + noise * drawn * noisy.abs().max()
+        noisy = noisy + noise * drawn * plain.abs().max()
     return {
         "residual": _residual(trained, plain),
         "rounding": _residual(noisy, plain),
@@ -155,8 +158,9 @@ def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
     """A stack run as a sequence of trained models against the stack itself, at every token.
 
     Beside it: what rounding should do to it, by disturbing every layer's output by epsilon (1 +
-    largest score), relatively; and how far the demonstrations that enter the last layer move,
-    relative to their size, when only the query's token changes.
+    largest score), relative to its largest entry, in several draws of which the largest effect
+    counts; and how far the demonstrations that enter the last layer move, relative to their
+    size, when only the query's token changes.
     """
     s, rows = settings, []
     g = torch.Generator().manual_seed(point["seed"])
@@ -172,7 +176,8 @@ def attention_stack(settings, point) -> dict[str, pd.DataFrame]:
         for connected, mask_name in product((False, True), MASKS):
             key = {"trial": trial, "residual_connections": connected, "mask": mask_name}
             mask = _mask(mask_name, n)
-            rows.append(key | _through(layers, mask, connected, tokens, other, of_noise))
+            prompts = tokens, other, s.disturbances
+            rows.append(key | _through(layers, mask, connected, *prompts, of_noise))
     return {"stacks": pd.DataFrame(rows)}
 
 

@@ -132,6 +132,18 @@ def test_the_maps_are_trained_and_saved_with_the_model(inputs):
     assert names <= model.state_dict().keys()
 
 
+def test_a_later_call_leaves_no_maps_of_an_earlier_one(inputs):
+    model, drawn = bert(), {"generator": torch.Generator().manual_seed(0)}
+    plain = states(modify(model), inputs)
+    modify(model, c=0.5, **drawn)
+    with torch.no_grad():
+        for layer in model.encoder.layer:
+            layer.attention.self.g1.mlp[-1].weight.fill_(1.0)
+    assert (states(model.double(), inputs) - plain).abs().max() > 1e-3
+    assert torch.equal(states(modify(model), inputs), plain)
+    assert not [name for name in model.state_dict() if ".g1." in name or ".g2." in name]
+
+
 def test_moved_maps_change_keys_and_values(inputs):
     model = modify(bert(), c=0.5, generator=torch.Generator().manual_seed(0)).to(torch.float64)
     before = states(model, inputs)

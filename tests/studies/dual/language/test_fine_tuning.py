@@ -20,6 +20,7 @@ from studies.dual.language.fine_tuning import (
     bucketed,
     encode,
     fine_tune,
+    loss_of,
     padded,
     predictions,
     scores,
@@ -143,6 +144,50 @@ def test_order_and_dropout_each_depend_on_the_seed_and_on_the_epoch():
             orders.append([first, *(next(batches) for _ in range(6))])
     for found in (orders, draws):
         assert all(a != b for a, b in itertools.combinations(found, 2))
+
+
+def test_the_loop_is_adamw_with_clipping_warm_up_and_decay():
+    """Step by step beside the formulas of AdamW, written out."""
+    how = HOW | dict(epochs=2, warmup=0.3, decay=0.5)
+    found, some, clipped = model(dropout=0.0), examples(), []
+    with torch.no_grad():
+        found.head.weight *= 30  # gradients that are clipped, others that are not
+    plain = copy.deepcopy(found).train()
+    list(fine_tune(found, some, **how))
+
+    weights = list(plain.parameters())
+    first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))
+    steps, warm = 14, 4  # 7 batches an epoch; 0.3 of 14, rounded down
+    for t, chosen in enumerate(_batches(some, how["batch"], range(2), how["seed"])):
+        loss = loss_of(plain, some[chosen], "cpu")
+        slopes = torch.autograd.grad(loss, weights)
+        norm = torch.stack([g.norm() for g in slopes]).norm()
+        clipped.append(norm.item() > 1)
+        rate = how["rate"] * (t / warm if t < warm else (steps - t) / (steps - warm))
+        with torch.no_grad():
+            for p, g, m, v in zip(weights, slopes, first, second):
+                g = g / norm.clamp(min=1)
+                m.mul_(0.9).add_(0.1 * g)
+                v.mul_(0.999).add_(0.001 * g**2)
+                p -= rate * how["decay"] * p
+                ahead = (v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8
+                p -= rate * m / (1 - 0.9 ** (t + 1)) / ahead
+    assert t + 1 == steps and 0 < sum(clipped) < steps
+    for name, value in found.named_parameters():
+        if not name.endswith("key.bias"):  # softmax does not see it: its slope is rounding
+            torch.testing.assert_close(value, plain.get_parameter(name), rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_before_the_last_layer_is_on_in_training_only_and_keeps_the_mean():
+    found, inputs = model(dropout=0.5), padded(examples(4), "cpu")
+    with torch.no_grad():
+        still = found.eval()(inputs)  # (4, 2)
+        assert torch.equal(still, found(inputs))
+        found.dropout.train()
+        torch.manual_seed(0)
+        drawn = torch.stack([found(inputs) for _ in range(1_000)])  # (1000, 4, 2)
+    error = drawn.std(0) / 1_000**0.5
+    assert (error > 0).all() and ((drawn.mean(0) - still).abs() < 5 * error).all()
 
 
 def test_frozen_words_stay_and_the_rest_moves():

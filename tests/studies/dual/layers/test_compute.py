@@ -37,6 +37,19 @@ def test_a_stack_differs_from_its_trainings_by_less_than_rounding():
     assert (stacks["largest_score"] > 0).all()
 
 
+def test_one_layers_rounding_is_the_largest_of_the_disturbances_drawn():
+    """Noise on the only layer's output is what comes out, relative to the largest entry."""
+    settings = find("ren2024/attention-stack").settings(
+        "quick", trials=1, depths=(1,), disturbances=5, N_max=1, seeds=(7,)
+    )
+    stacks = compute(find("ren2024/attention-stack"), settings).tables["stacks"]
+    of_noise = torch.Generator().manual_seed(1_000_007)
+    for row in stacks.itertuples():
+        noise = torch.randn(5, 2, 2, settings.width, generator=of_noise, dtype=torch.float64)
+        wanted = 2.0**-52 * (1 + row.largest_score) * noise.abs().max().item()
+        assert row.rounding == pytest.approx(wanted, rel=0.05)  # itself rounded
+
+
 @pytest.mark.parametrize("distance", ["frozen", "partial", "apart"])
 def test_all_blocks_end_at_the_layers_output(distance):
     distances = tables_of("layer-steps")["distances"]
