@@ -168,6 +168,7 @@ EXPERIMENTS = (
             held_out=20,
             seeds=(0,),
         ),
-        verify=dict(steps=100, seeds=(0,), tokens=("gaussian",)),
+        # With Gaussian tokens last bits grow a thousandfold between steps 50 and 100.
+        verify=dict(steps=10, seeds=(0,), tokens=("gaussian",)),
     ),
 )
