@@ -76,7 +76,8 @@ def started(store, points=QUICK):
     ("points", "kill", "code", "words"),
     [
         (QUICK, lambda run, worker: run.terminate(), 130, "stopped; finished points are kept"),
-        # joblib's own thread stumbled in every other run that had many points to do.
+        # joblib's own thread stumbled in every other run that had many points to do; the test
+        # below stops one at the moment that matters.
         (MANY, lambda run, worker: run.terminate(), 130, "stopped; finished points are kept"),
         (QUICK, lambda run, worker: worker.kill(), 2, "a process that computed a point died"),
     ],

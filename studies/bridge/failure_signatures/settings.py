@@ -231,6 +231,7 @@ EXPERIMENTS = (
             half_life=150.0,
             tasks=100,
         ),
+        # What its worlds cost whatever the model, "stress/shifts" holds; a test compares them.
         verify=dict(steps=10, seeds=(0,), draws=0),
     ),
     Experiment(

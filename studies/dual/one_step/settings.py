@@ -138,6 +138,6 @@ EXPERIMENTS = (
             "d_r",
             "weights",
         ),
-        verify=dict(weights=("random",), seeds=(0,), d_r=(10, 100)),
+        verify=dict(weights=("random",), seeds=(0,)),
     ),
 )

@@ -3,6 +3,7 @@ against closed forms; its claims say no where they are false."""
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -20,6 +21,7 @@ from studies.bridge.failure_signatures.compute import (
 from studies.bridge.failure_signatures.worlds import errors_of
 
 DEEP, SHIFTS = "stress/deep-shifts", "stress/shifts"
+STORED = {SHIFTS: "stress/label-noise", DEEP: "stress/deep-label-noise"}  # a claim on each
 S = replace(find(DEEP).quick, steps=20)
 
 
@@ -44,6 +46,23 @@ def by_hand(model, exact, shown, y):
     for layer in model.layers:
         states = layer(states)
     return model.read(states)[..., 0]
+
+
+def test_worlds_cost_what_they_cost_one_layer(monkeypatch):
+    """`best` and `zero` know no model: those computed now are the ones stored beside one
+    layer, and so are those stored."""
+    full, keys = find(DEEP).full, ["shift", "size"]
+    monkeypatch.setattr(deep, "on_prompt", lambda *_: None)
+    monkeypatch.setattr(deep, "squared_errors", lambda s, model, y, truth: torch.ones(len(y)))
+    computed = pd.DataFrame(deep.in_worlds(full, None, small_dictionary(full, full.N, 0), 0))
+    of_one, of_deep = (stored(claim)[name]["errors"] for name, claim in STORED.items())
+    of_one = of_one[of_one["step"] == of_one["step"].max()]
+    for found, seeds in ((computed.assign(seed=0), [0]), (of_deep, full.seeds)):
+        wanted = of_one[of_one["seed"].isin(seeds)]
+        both = found.merge(wanted, on=["seed", *keys], suffixes=("", "_one"))
+        assert len(both) == len(found) == len(wanted)
+        for name in ("best", "zero"):
+            np.testing.assert_allclose(both[name], both[f"{name}_one"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shown", [[0, 1, 2], [8, 2, 11, 5, 0], list(range(8, -1, -1))])

@@ -6,8 +6,9 @@ import torch
 from dual_draws import gen
 
 from iclbook.catalogue import find
+from iclbook.dual.attention import SelfAttention
 from iclbook.runner import compute
-from studies.dual.layers.compute import causal, draw_parameters
+from studies.dual.layers.compute import _through, causal, draw_parameters
 from studies.dual.layers.settings import MASKS
 
 SMALL = {
@@ -48,6 +49,30 @@ def test_one_layers_rounding_is_the_largest_of_the_disturbances_drawn():
         noise = torch.randn(5, 2, 2, settings.width, generator=of_noise, dtype=torch.float64)
         wanted = 2.0**-52 * (1 + row.largest_score) * noise.abs().max().item()
         assert row.rounding == pytest.approx(wanted, rel=0.05)  # itself rounded
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_disturbance_goes_through_the_layers_above_it(connected):
+    """Beside one run after another, each disturbed behind every layer."""
+    g, sizes = gen(0), dict(generator=gen(1), dtype=torch.float64)
+    layers = [SelfAttention(8, 3, 2, **sizes) for _ in range(3)]
+    tokens = 8 * torch.randn(2, 6, 8, generator=g, dtype=torch.float64)
+    row = _through(layers, None, connected, tokens, tokens, 4, gen(2))
+
+    with torch.no_grad():
+        drawn = gen(2)
+        noise = [torch.randn(4, 2, 6, 8, generator=drawn, dtype=torch.float64) for _ in layers]
+        plain, noisy = tokens, [tokens] * 4
+        for layer, draws in zip(layers, noise):
+            queries, keys, _ = layer.project(plain)
+            size = 2.0**-52 * (1 + (queries @ keys.mT).abs().max())
+            plain = layer(plain) + connected * plain
+            noisy = [layer(x) + connected * x for x in noisy]
+            noisy = [x + size * plain.abs().max() * n for x, n in zip(noisy, draws)]
+        wanted = max((x - plain).abs().max() for x in noisy) / plain.abs().max()
+        last_alone = size * noise[-1].abs().max()
+    assert row["rounding"] == pytest.approx(wanted.item(), rel=0.05)
+    assert wanted > 2 * last_alone
 
 
 @pytest.mark.parametrize("distance", ["frozen", "partial", "apart"])
